@@ -1,0 +1,40 @@
+import type { ReducedHooks } from './reduced.ts';
+import type { Run } from './run.ts';
+import type { Strategy } from './search.ts';
+
+/** Plain enumeration: every interleaving. What every reduction is compared with; for small programs only. */
+export class Plain implements Strategy {
+  private readonly run: Run;
+  private readonly hooks: ReducedHooks;
+  /** Per node: enabled actors not yet tried; -1 before the node is entered. */
+  private readonly open: number[] = [];
+
+  constructor(run: Run, hooks: ReducedHooks) {
+    this.run = run;
+    this.hooks = hooks;
+  }
+
+  next(): number {
+    const { depth } = this.run;
+    let open = this.open[depth] ?? -1;
+    if (open === -1) {
+      open = this.run.enabledMask();
+      if (open === 0) this.hooks.ended();
+    }
+    if (open === 0) {
+      this.open[depth] = -1;
+      return -1;
+    }
+    this.open[depth] = open & (open - 1);
+    return 31 - Math.clz32(open & -open);
+  }
+
+  executed(): boolean {
+    this.hooks.executed();
+    return true;
+  }
+
+  retract(): void {
+    // plain enumeration remembers nothing about a step
+  }
+}

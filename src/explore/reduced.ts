@@ -1,0 +1,390 @@
+import { EngineFault } from '../base/errors.ts';
+import { UPDATE, WRITE, conflicts, type Cell, type Reader } from '../machine/cells.ts';
+import type { TrieNode } from '../machine/coroutine.ts';
+import { MAX_ACTORS } from '../machine/machine.ts';
+import type { Op } from '../machine/op.ts';
+import type { Run } from './run.ts';
+import type { Strategy } from './search.ts';
+
+/**
+ * Source-set dynamic partial-order reduction with sleep sets (Abdulla, Aronis, Jonsson, Sagonas, "Source
+ * Sets: A Foundation for Optimal Dynamic Partial Order Reduction", J. ACM 64(4), 2017, algorithm 1), for
+ * steps that touch many resources, can be disabled, create actors and have several outcomes.
+ *
+ * Guarantee: of every equivalence class of maximal runs (Mazurkiewicz traces: runs that differ only in the
+ * order of independent steps) exactly one is executed to its end.
+ *
+ * Mechanism: whenever a step e is executed, every earlier step d that it races with (dependent, and not
+ * ordered through anything in between) is a place where the order could have been the other way round. The
+ * steps between that do not depend on d, followed by e, could have come before d; if none of their possible
+ * first actors (the *initials*) is tried at d yet, one is added there. An actor whose step was tried goes
+ * to sleep until a dependent step wakes it, so nothing is tried twice.
+ *
+ * Disabled actors (engine.md 7.4): a step that only *enabled* e cannot be reversed with it; the step before
+ * which e could have happened is found further back, using the order without those enabling edges. An actor
+ * that is still disabled when a run ends, or when its prefix is recognised as explored before, takes part in
+ * the race analysis as a phantom with the footprint of its condition. Leaving either of the two out loses
+ * traces.
+ */
+export interface ReducedHooks {
+  /** A maximal run: nobody can take a step. */
+  ended(): void;
+  /** A prefix all of whose continuations were explored before. */
+  sleepBlocked(): void;
+  executed(): void;
+}
+
+interface Sleeper {
+  readonly actor: number;
+  readonly cells: Int32Array;
+  readonly kinds: Int32Array;
+}
+
+/** Deliberate mistakes, for the tests that show that the comparison with plain enumeration finds them. */
+export interface PlantedMistakes {
+  readonly noPhantomsAtSleepBlocked?: boolean;
+  readonly noPhantoms?: boolean;
+  /** A sleeper keeps only what it accessed first: a footprint that was right in an earlier state. */
+  readonly staleKinds?: boolean;
+}
+
+const ROW = MAX_ACTORS;
+
+export class Reduced implements Strategy {
+  private readonly run: Run;
+  private readonly hooks: ReducedHooks;
+  private readonly mistakes: PlantedMistakes;
+  /** Per node: actors to try, actors tried, actors asleep (bit masks). */
+  private backtrack: Int32Array = new Int32Array(256);
+  private done: Int32Array = new Int32Array(256);
+  private asleep: Int32Array = new Int32Array(256);
+  private entered: Uint8Array = new Uint8Array(256);
+  private readonly sleepers: Sleeper[][] = [];
+  /** Footprints of the outcomes of the actor being tried at each node, once it has more than one. */
+  private readonly partial: (Sleeper | null)[] = [];
+  /** Vector clock of each executed step: a row of per-actor sequence numbers. */
+  private clocks: Int32Array = new Int32Array(256 * ROW);
+  /** Sequence number of each step within its actor, and the actor's previous step. */
+  private sequence: Int32Array = new Int32Array(256);
+  private previous: Int32Array = new Int32Array(256);
+  private readonly lastStep: Int32Array = new Int32Array(MAX_ACTORS).fill(-1);
+  private readonly clock: Int32Array = new Int32Array(ROW);
+  private readonly candidates: number[] = [];
+  private readonly enablers: number[] = [];
+  private readonly firsts: Int32Array = new Int32Array(ROW);
+  private readonly asOf: OtherOrder;
+
+  constructor(run: Run, hooks: ReducedHooks, mistakes: PlantedMistakes = {}) {
+    this.run = run;
+    this.hooks = hooks;
+    this.mistakes = mistakes;
+    this.asOf = new OtherOrder(run, (step, actor) => this.clocks[step * ROW + actor] as number);
+  }
+
+  next(): number {
+    const depth = this.run.depth;
+    if (depth + 2 >= this.backtrack.length) this.grow();
+    if (this.entered[depth] === 0) {
+      this.entered[depth] = 1;
+      this.done[depth] = 0;
+      this.partial[depth] = null;
+      if (depth === 0) {
+        this.sleepers[0] = [];
+        this.asleep[0] = 0;
+      }
+      const first = this.firstChoice(depth);
+      this.backtrack[depth] = first < 0 ? 0 : 1 << first;
+      if (first < 0) this.leaf();
+    }
+    const open =
+      (this.backtrack[depth] as number) & ~(this.done[depth] as number) & ~(this.asleep[depth] as number);
+    if (open === 0) {
+      this.entered[depth] = 0;
+      return -1;
+    }
+    return 31 - Math.clz32(open & -open);
+  }
+
+  /** Any enabled actor that is not asleep will do; staying with the one that ran last keeps runs readable. */
+  private firstChoice(depth: number): number {
+    const { run } = this;
+    const asleep = this.asleep[depth] as number;
+    const current = depth > 0 ? (run.actorAt[depth - 1] as number) : 0;
+    if ((asleep & (1 << current)) === 0 && run.enabled(current)) return current;
+    for (let actor = 0; actor < run.nodes.length; actor++) {
+      if ((asleep & (1 << actor)) === 0 && run.enabled(actor)) return actor;
+    }
+    return -1;
+  }
+
+  private leaf(): void {
+    const { run } = this;
+    const enabled = run.enabledMask();
+    if (enabled === 0) this.hooks.ended();
+    else this.hooks.sleepBlocked();
+    if (this.mistakes.noPhantoms) return;
+    if (enabled !== 0 && this.mistakes.noPhantomsAtSleepBlocked) return;
+    const disabled = run.alive & ~enabled;
+    for (let actor = 0; actor < run.nodes.length; actor++) {
+      if ((disabled & (1 << actor)) !== 0) this.phantom(actor);
+    }
+  }
+
+  /** The pending step of a disabled actor, as if it were the run's last. */
+  private phantom(actor: number): void {
+    const { cells } = this.run.machine;
+    const { top, silentTop } = cells;
+    cells.begin(this.run.depth);
+    const { op } = this.run.nodes[actor] as TrieNode;
+    if (!op) throw new EngineFault('a finished actor is not blocked');
+    this.run.machine.enabled(cells, this.run.machine.actor(actor), op);
+    this.analyse(actor, op, this.run.depth);
+    cells.undo(top, silentTop);
+  }
+
+  executed(): boolean {
+    const { run } = this;
+    const step = run.depth - 1;
+    const actor = run.actorAt[step] as number;
+    this.analyse(actor, run.last?.before.op as Op, step);
+    const before = this.lastStep[actor] as number;
+    const sequence = before < 0 ? 1 : (this.sequence[before] as number) + 1;
+    this.previous[step] = before;
+    this.sequence[step] = sequence;
+    this.clock[actor] = sequence;
+    this.clocks.set(this.clock, step * ROW);
+    this.lastStep[actor] = step;
+    this.passSleepers(step, actor);
+    this.hooks.executed();
+    return true;
+  }
+
+  /** Sleepers whose step is independent of the one just executed sleep on. */
+  private passSleepers(step: number, actor: number): void {
+    const { cells } = this.run.machine;
+    const kept: Sleeper[] = [];
+    let mask = 0;
+    for (const sleeper of this.sleepers[step] as Sleeper[]) {
+      if (sleeper.actor === actor || this.wakes(sleeper, cells.start)) continue;
+      kept.push(sleeper);
+      mask |= 1 << sleeper.actor;
+    }
+    this.sleepers[step + 1] = kept;
+    this.asleep[step + 1] = mask;
+  }
+
+  private wakes(sleeper: Sleeper, start: number): boolean {
+    const { cells } = this.run.machine;
+    for (let at = 0; at < sleeper.cells.length; at++) {
+      const access = cells.head[sleeper.cells[at] as number] as number;
+      if (access >= start && conflicts(cells.kind[access] as number, sleeper.kinds[at] as number)) {
+        return true;
+      }
+    }
+    return false;
+  }
+
+  retract(last: boolean): void {
+    const step = this.run.depth - 1;
+    const actor = this.run.actorAt[step] as number;
+    this.lastStep[actor] = this.previous[step] as number;
+    const earlier = this.partial[step] ?? null;
+    if (!last) {
+      this.partial[step] = this.footprint(actor, earlier);
+      return;
+    }
+    this.partial[step] = null;
+    this.done[step] = (this.done[step] as number) | (1 << actor);
+    const open =
+      (this.backtrack[step] as number) & ~(this.done[step] as number) & ~(this.asleep[step] as number);
+    if (open === 0) return;
+    (this.sleepers[step] as Sleeper[]).push(this.footprint(actor, earlier));
+    this.asleep[step] = (this.asleep[step] as number) | (1 << actor);
+  }
+
+  /** What the step being taken back touched, over all its outcomes so far. */
+  private footprint(actor: number, earlier: Sleeper | null): Sleeper {
+    const { cells } = this.run.machine;
+    const start = this.run.startAt[this.run.depth - 1] as number;
+    const touched = cells.cell.slice(start, cells.top);
+    const kinds = cells.kind.slice(start, cells.top);
+    if (!earlier) return { actor, cells: touched, kinds };
+    return {
+      actor,
+      cells: Int32Array.from([...earlier.cells, ...touched]),
+      kinds: Int32Array.from([...earlier.kinds, ...kinds]),
+    };
+  }
+
+  /**
+   * Finds the races of the step recorded last (the one just executed, or a phantom behind the end) and
+   * leaves its vector clock, without its own component, in `this.clock`. The step is `op` of `actor`, at
+   * position `end` of the run.
+   */
+  private analyse(actor: number, op: Op, end: number): void {
+    const { run, clock, clocks, candidates, enablers } = this;
+    const conditional = run.machine.conditional(run.machine.actor(actor), op);
+    const before = this.lastStep[actor] as number;
+    const origin = before >= 0 ? before : (run.bornAt[actor] as number);
+    if (origin >= 0) clock.set(clocks.subarray(origin * ROW, origin * ROW + ROW));
+    else clock.fill(0);
+    this.gather(actor, conditional);
+    if (candidates.length > 1) candidates.sort((a, b) => b - a);
+    enablers.length = 0;
+    for (let at = 0; at < candidates.length; at++) {
+      const earlier = candidates[at] as number;
+      if (at > 0 && earlier === candidates[at - 1]) continue;
+      const other = run.actorAt[earlier] as number;
+      if ((clock[other] as number) >= (this.sequence[earlier] as number)) continue;
+      if (conditional && !this.possibleWithout(earlier, actor, op)) {
+        enablers.push(earlier);
+        continue;
+      }
+      this.reverse(earlier, actor, end);
+      this.join(earlier);
+    }
+    for (const enabler of enablers) this.join(enabler);
+  }
+
+  private join(step: number): void {
+    const { clock, clocks } = this;
+    const row = step * ROW;
+    const count = this.run.nodes.length;
+    for (let at = 0; at < count; at++) {
+      const value = clocks[row + at] as number;
+      if (value > (clock[at] as number)) clock[at] = value;
+    }
+  }
+
+  /**
+   * Earlier steps of others that the recorded step depends on. Of each cell's history the nearest group of
+   * conflicting accesses is enough (what lies before is ordered before them), unless the step has a
+   * condition: then some of them may turn out to be mere enablers, and what they hide counts too.
+   */
+  private gather(actor: number, conditional: boolean): void {
+    const { candidates, run } = this;
+    const { cells } = run.machine;
+    candidates.length = 0;
+    for (let access = cells.start; access < cells.top; access++) {
+      const kind = cells.kind[access] as number;
+      let group = 0;
+      for (let at = cells.prev[access] as number; at >= 0; at = cells.prev[at] as number) {
+        const step = cells.event[at] as number;
+        const other = cells.kind[at] as number;
+        const own = run.actorAt[step] === actor;
+        if (own && (other === kind || other === WRITE)) break; // the rest is ordered before that one
+        if (!conflicts(kind, other)) {
+          if (group !== 0 && !conditional) break;
+          continue;
+        }
+        if (!conditional && group !== 0 && other !== group) break;
+        group = other;
+        if (!own) candidates.push(step);
+        if (other === WRITE && !conditional) break;
+      }
+    }
+  }
+
+  /** Could `actor` do `op` if `step`, and all that depends on it, had not happened? */
+  private possibleWithout(step: number, actor: number, op: Op): boolean {
+    const { machine, actorAt } = this.run;
+    this.asOf.without(step, actorAt[step] as number, this.sequence[step] as number);
+    return machine.enabled(this.asOf, machine.actor(actor), op);
+  }
+
+  /** Makes sure that at the node before `step` somebody is tried who can lead to the recorded step first. */
+  private reverse(step: number, actor: number, end: number): void {
+    const { run, clocks, firsts, clock } = this;
+    const other = run.actorAt[step] as number;
+    const sequence = this.sequence[step] as number;
+    const covered = (this.backtrack[step] as number) | (this.asleep[step] as number);
+    let seen = 0;
+    let choice = -1;
+    for (let at = step + 1; at < end; at++) {
+      const row = at * ROW;
+      if ((clocks[row + other] as number) >= sequence) continue; // depends on `step`
+      const who = run.actorAt[at] as number;
+      const bit = 1 << who;
+      if ((seen & bit) !== 0) continue;
+      const initial = this.isInitial(seen, clocks, row);
+      seen |= bit;
+      firsts[who] = this.sequence[at] as number;
+      if (!initial) continue;
+      if ((covered & bit) !== 0) return;
+      if (choice < 0) choice = who;
+    }
+    const bit = 1 << actor;
+    const waits = this.enablers.some((enabler) => (clocks[enabler * ROW + other] as number) < sequence && enabler > step);
+    if ((seen & bit) === 0 && !waits && this.isInitial(seen, clock, 0)) {
+      if ((covered & bit) !== 0) return;
+      choice = actor;
+    }
+    if (choice < 0) throw new EngineFault('a race without initials');
+    this.backtrack[step] = (this.backtrack[step] as number) | (1 << choice);
+  }
+
+  /** No first step of the actors in `seen` is ordered before the step with this clock. */
+  private isInitial(seen: number, clocks: Int32Array, row: number): boolean {
+    for (let rest = seen; rest !== 0; rest &= rest - 1) {
+      const who = 31 - Math.clz32(rest & -rest);
+      if ((clocks[row + who] as number) >= (this.firsts[who] as number)) return false;
+    }
+    return true;
+  }
+
+  private grow(): void {
+    const wider = (array: Int32Array): Int32Array => {
+      const next = new Int32Array(array.length * 2);
+      next.set(array);
+      return next;
+    };
+    this.backtrack = wider(this.backtrack);
+    this.done = wider(this.done);
+    this.asleep = wider(this.asleep);
+    this.clocks = wider(this.clocks);
+    this.sequence = wider(this.sequence);
+    this.previous = wider(this.previous);
+    const entered = new Uint8Array(this.entered.length * 2);
+    entered.set(this.entered);
+    this.entered = entered;
+  }
+}
+
+/**
+ * The values that cells would have if one step, and all that depends on it, had not happened. Found in the
+ * history of each cell: writes of the same cell are ordered, so the left-out ones are its latest.
+ */
+class OtherOrder implements Reader {
+  private readonly run: Run;
+  private readonly clockOf: (step: number, actor: number) => number;
+  private step = 0;
+  private actor = 0;
+  private sequence = 0;
+
+  constructor(run: Run, clockOf: (step: number, actor: number) => number) {
+    this.run = run;
+    this.clockOf = clockOf;
+  }
+
+  without(step: number, actor: number, sequence: number): void {
+    this.step = step;
+    this.actor = actor;
+    this.sequence = sequence;
+  }
+
+  get(cell: Cell): number {
+    const { cells } = this.run.machine;
+    let value = cells.peek(cell);
+    for (let at = cells.head[cell] as number; at >= 0; at = cells.prev[at] as number) {
+      const step = cells.event[at] as number;
+      if (step < this.step) break;
+      const kind = cells.kind[at] as number;
+      const leftOut = at >= cells.start || this.clockOf(step, this.actor) >= this.sequence;
+      if (!leftOut) {
+        if (kind === WRITE) break;
+      } else if (kind === WRITE) value = cells.old[at] as number;
+      else if (kind === UPDATE) value -= cells.delta[at] as number;
+    }
+    return value;
+  }
+}

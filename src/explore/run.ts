@@ -1,0 +1,259 @@
+import { EngineFault } from '../base/errors.ts';
+import { ASSUMED, BOUNDED, FINISHED, RUNNING, STOPPED, type Actor } from '../machine/actor.ts';
+import { READ, type Cell, type Reader } from '../machine/cells.ts';
+import { Coroutine, type TrieNode, type TrieStatistics } from '../machine/coroutine.ts';
+import type { PatchTable } from '../machine/fn.ts';
+import { MAX_ACTORS, type Machine, type Spawned } from '../machine/machine.ts';
+import type { Steps } from '../machine/op.ts';
+import type { Violation } from '../machine/violation.ts';
+
+/**
+ * One run in progress: executes steps of actors on the machine and takes them back.
+ *
+ * Every search walks the same tree through this class, so there is one semantics of a step. It knows
+ * nothing of reduction: which step is next is the strategy's affair.
+ */
+
+/** A question ready to be explored: a machine in its initial state and the actors that run on it. */
+export interface Program {
+  readonly machine: Machine;
+  readonly actors: readonly ProgramActor[];
+  readonly patches: PatchTable;
+  /** Remember where each op stands in the source (for diagrams; costs time and memory per trie node). */
+  readonly traced: boolean;
+  /** Evaluated inside every step, through the recording view: what they read joins the step's footprint. */
+  readonly stepChecks: readonly StepCheck[];
+}
+
+export interface ProgramActor {
+  readonly actor: Actor;
+  readonly begin: () => Steps<unknown>;
+}
+
+export interface ExecutedStep {
+  readonly who: Actor;
+  readonly before: TrieNode;
+  /** The node after the step; the same as `before` if the actor stopped in it. */
+  readonly after: TrieNode;
+  readonly value: unknown;
+}
+
+export type StepCheck = (machine: Machine, step: ExecutedStep) => void;
+
+/** The schedule of a run: who took each step, and which outcome it had. */
+export interface Schedule {
+  readonly actors: readonly number[];
+  readonly outcomes: readonly number[];
+}
+
+function keyOf(value: unknown): string {
+  if (typeof value === 'function') return value.name;
+  if (typeof value === 'bigint') return `${value}n`;
+  if (Array.isArray(value)) return `[${value.map(keyOf).join()}]`;
+  if (typeof value === 'object' && value !== null) {
+    return `{${Object.entries(value)
+      .map(([name, item]) => `${name}:${keyOf(item)}`)
+      .join()}}`;
+  }
+  return JSON.stringify(value) ?? 'undefined';
+}
+
+export class Run {
+  readonly program: Program;
+  readonly machine: Machine;
+  readonly statistics: TrieStatistics = { nodes: 0, generators: 0 };
+  /** Current trie node of each actor; null before a dynamic actor exists. */
+  readonly nodes: (TrieNode | null)[] = [];
+  /** Steps executed so far. */
+  depth = 0;
+  /** Bit per actor that exists and has steps to take. */
+  alive = 0;
+  /** Per step: who took it, which outcome it had and how many there were. */
+  readonly actorAt: number[] = [];
+  readonly outcomeAt: number[] = [];
+  readonly outcomesAt: number[] = [];
+  /** Per step: its first access and first silent write. */
+  readonly startAt: number[] = [];
+  private readonly silentAt: number[] = [];
+  private readonly nodeAt: (TrieNode | null)[] = [];
+  private readonly aliveAt: number[] = [];
+  private readonly spawnedAt: (readonly Spawned[])[] = [];
+  /** Per actor: the step that created it, or -1. */
+  readonly bornAt: Int32Array = new Int32Array(MAX_ACTORS).fill(-1);
+  /** What the last executed step found. */
+  found: readonly Violation[] = [];
+  last: ExecutedStep | null = null;
+  /** Reads without recording. */
+  readonly now: Reader;
+  private readonly coroutines: Map<string, Coroutine> = new Map();
+
+  constructor(program: Program) {
+    this.program = program;
+    this.machine = program.machine;
+    const { cells } = this.machine;
+    this.now = { get: (cell: Cell) => cells.peek(cell) };
+    cells.settle();
+    for (const { actor, begin } of program.actors) this.start(actor, '', begin);
+  }
+
+  private start(actor: Actor, key: string, begin: () => Steps<unknown>): void {
+    const id = `${actor.index}:${key}`;
+    let coroutine = this.coroutines.get(id);
+    if (!coroutine) {
+      const { patches, traced } = this.program;
+      coroutine = new Coroutine(actor.name, begin, { patches, traced, statistics: this.statistics });
+      this.coroutines.set(id, coroutine);
+    }
+    this.nodes[actor.index] = coroutine.root;
+    if (coroutine.root.op) this.alive |= 1 << actor.index;
+    else this.finishAtOnce(actor);
+  }
+
+  /** An actor without any step has finished when it begins. */
+  private finishAtOnce(actor: Actor): void {
+    const { cells } = this.machine;
+    const { status } = this.machine.cellsOf(actor.index);
+    if (this.depth === 0) cells.values[status] = FINISHED;
+    else cells.set(status, FINISHED);
+  }
+
+  /** All coroutines that any run so far has created. */
+  allCoroutines(): Iterable<Coroutine> {
+    return this.coroutines.values();
+  }
+
+  isAlive(actor: number): boolean {
+    return (this.alive & (1 << actor)) !== 0;
+  }
+
+  enabled(actor: number): boolean {
+    if ((this.alive & (1 << actor)) === 0) return false;
+    const node = this.nodes[actor] as TrieNode;
+    return this.machine.enabled(this.now, this.machine.actor(actor), node.op as NonNullable<TrieNode['op']>);
+  }
+
+  /** Actors that can take a step now, as a bit mask. */
+  enabledMask(): number {
+    let mask = 0;
+    for (let actor = 0; actor < this.nodes.length; actor++) {
+      if (this.enabled(actor)) mask |= 1 << actor;
+    }
+    return mask;
+  }
+
+  /** Executes the pending op of `actor` with the given outcome. */
+  execute(actor: number, outcome: number): void {
+    const { machine, depth } = this;
+    const { cells } = machine;
+    const who = machine.actor(actor);
+    const node = this.nodes[actor] as TrieNode;
+    const op = node.op;
+    if (!op) throw new EngineFault(`${who.name} has no step to take`);
+    this.actorAt[depth] = actor;
+    this.outcomeAt[depth] = outcome;
+    this.startAt[depth] = cells.top;
+    this.silentAt[depth] = cells.silentTop;
+    this.nodeAt[depth] = node;
+    this.aliveAt[depth] = this.alive;
+    machine.outcome = outcome;
+    machine.found.length = 0;
+    machine.spawnedNow.length = 0;
+    cells.begin(depth);
+    if (machine.conditional(who, op) && !machine.enabled(cells, who, op)) {
+      throw new EngineFault(`${who.name} executes ${op.def.name}() although it is blocked`);
+    }
+    machine.takeCpu(who);
+    this.outcomesAt[depth] = op.def.outcomes ? op.def.outcomes(machine, who, op.args) : 1;
+    const value = op.def.exec(machine, who, op.args);
+    this.depth = depth + 1;
+    const after = this.advance(who, node, value);
+    this.last = { who, before: node, after, value };
+    for (const check of this.program.stepChecks) check(machine, this.last);
+    this.spawnedAt[depth] = machine.spawnedNow.length > 0 ? this.adopt(depth) : NOTHING_SPAWNED;
+    this.found = machine.found.length > 0 ? [...machine.found] : NOTHING_FOUND;
+  }
+
+  private advance(who: Actor, node: TrieNode, value: unknown): TrieNode {
+    const { machine } = this;
+    const { cells } = machine;
+    const { status } = machine.cellsOf(who.index);
+    if (machine.found.length > 0 && machine.found.some((violation) => violation.stops)) {
+      cells.set(status, STOPPED);
+    }
+    if (cells.peek(status) !== RUNNING) {
+      this.alive &= ~(1 << who.index);
+      return node;
+    }
+    const after = node.coroutine.next(node, value, this.program.traced && this.wrote());
+    this.nodes[who.index] = after;
+    if (after.op === null) {
+      cells.set(status, FINISHED);
+      this.alive &= ~(1 << who.index);
+    }
+    return after;
+  }
+
+  private wrote(): boolean {
+    const { cells } = this.machine;
+    for (let at = cells.start; at < cells.top; at++) if (cells.kind[at] !== READ) return true;
+    return false;
+  }
+
+  private adopt(depth: number): readonly Spawned[] {
+    const spawned = [...this.machine.spawnedNow];
+    for (const { actor, request } of spawned) {
+      const begin = request.fn as unknown as (...args: unknown[]) => Steps<unknown>;
+      this.bornAt[actor.index] = depth;
+      this.start(actor, keyOf(request.args), () => begin(...request.args));
+    }
+    return spawned;
+  }
+
+  /** Takes back the last step. */
+  undo(): void {
+    const depth = --this.depth;
+    const { cells } = this.machine;
+    cells.undo(this.startAt[depth] as number, this.silentAt[depth] as number);
+    const spawned = this.spawnedAt[depth] as readonly Spawned[];
+    for (const { actor } of spawned) {
+      this.nodes[actor.index] = null;
+      this.bornAt[actor.index] = -1;
+    }
+    this.nodes[this.actorAt[depth] as number] = this.nodeAt[depth] as TrieNode;
+    this.alive = this.aliveAt[depth] as number;
+  }
+
+  /** The schedule of the run so far. */
+  schedule(): Schedule {
+    return {
+      actors: this.actorAt.slice(0, this.depth),
+      outcomes: this.outcomeAt.slice(0, this.depth),
+    };
+  }
+
+  /** How the run stands when no actor can take a step. */
+  ending(): RunEnding {
+    let stopped = false;
+    let assumed = false;
+    let bounded = false;
+    let waiting = false;
+    for (let actor = 0; actor < this.nodes.length; actor++) {
+      if (!this.nodes[actor]) continue;
+      const status = this.machine.cells.peek(this.machine.cellsOf(actor).status);
+      if (status === STOPPED) stopped = true;
+      else if (status === ASSUMED) assumed = true;
+      else if (status === BOUNDED) bounded = true;
+      else if (status === RUNNING && !this.machine.actor(actor).daemon) waiting = true;
+    }
+    if (stopped) return 'stopped';
+    if (bounded) return 'bounded';
+    if (assumed) return 'assumed';
+    return waiting ? 'deadlock' : 'complete';
+  }
+}
+
+/** `stopped`: a violation stopped an actor, so what the others leave undone means nothing. */
+export type RunEnding = 'complete' | 'deadlock' | 'assumed' | 'bounded' | 'stopped';
+
+const NOTHING_SPAWNED: readonly Spawned[] = [];
+const NOTHING_FOUND: readonly Violation[] = [];

@@ -1,0 +1,43 @@
+import type { Run } from './run.ts';
+
+/**
+ * The one search loop: a depth-first walk over the tree of runs. Strategies answer its questions; none of
+ * them copies it.
+ */
+export interface Strategy {
+  /** Which actor takes the next step from here, or -1 if there is nothing (more) to try from here. */
+  next(): number;
+  /** A step was executed. `false`: do not go on from its result. */
+  executed(): boolean;
+  /** The last step is about to be taken back. `last`: no other outcome of it is left to try. */
+  retract(last: boolean): void;
+}
+
+/** Ends a search early; a limit was hit or somebody pressed Ctrl-C. */
+export class SearchStopped extends Error {}
+
+/** Walks everything that `strategy` asks for. The run is back at its beginning afterwards. */
+export function search(run: Run, strategy: Strategy): void {
+  const bottom = run.depth;
+  let descend = true;
+  for (;;) {
+    const actor = descend ? strategy.next() : -1;
+    if (actor >= 0) {
+      run.execute(actor, 0);
+      descend = strategy.executed();
+      continue;
+    }
+    if (run.depth === bottom) return;
+    const step = run.depth - 1;
+    const outcome = (run.outcomeAt[step] as number) + 1;
+    const last = outcome >= (run.outcomesAt[step] as number);
+    const who = run.actorAt[step] as number;
+    strategy.retract(last);
+    run.undo();
+    descend = true;
+    if (!last) {
+      run.execute(who, outcome);
+      descend = strategy.executed();
+    }
+  }
+}

@@ -1,0 +1,231 @@
+import { GracewalkError } from '../base/errors.ts';
+import { parseStack } from '../base/site.ts';
+import { Activation, outside, within, type Frame, type PatchTable } from './fn.ts';
+import { sameOp, traced, type Op, type Steps } from './op.ts';
+
+/**
+ * A coroutine is a trie, not a replay.
+ *
+ * What an actor does next is a function of the values it has received, so its behaviour is a tree: a node
+ * per history of received values, holding the op it yields there. The generator is run only to make a node
+ * that did not exist. An actor's state is then one pointer: undo, snapshot and hash cost nothing.
+ *
+ * This is right only if actors really are such functions. Whenever a history is run again (a generator
+ * cannot be cloned, so branching off an old node does that) every op is compared with the one stored; a
+ * difference is error E303, not a wrong verdict.
+ */
+export interface TrieNode {
+  readonly id: number;
+  readonly coroutine: Coroutine;
+  /** The pending op, or null: the actor has finished with `result`. */
+  readonly op: Op | null;
+  readonly result: unknown;
+  readonly parent: TrieNode | null;
+  /** What was received to get here from `parent`. */
+  readonly received: unknown;
+  readonly depth: number;
+  /** Innermost function activation at the pending op. */
+  readonly frame: Frame | null;
+  /** Functions that returned between the parent's op and this one. */
+  readonly returned: readonly { readonly fn: unknown; readonly value: unknown }[];
+  /** Where the op is yielded: a stack, formatted only when somebody looks. */
+  readonly trace: Error | null;
+  children: Map<unknown, TrieNode> | null;
+  lastValue: unknown;
+  lastChild: TrieNode | null;
+  /** Did the step into this node write anything? Set by the explorer; loops that only read are reported. */
+  wrote: boolean;
+}
+
+interface Live {
+  readonly steps: Steps<unknown>;
+  readonly activation: Activation;
+  node: TrieNode;
+}
+
+/** Counts of what the tries of one exploration cost. */
+export interface TrieStatistics {
+  nodes: number;
+  generators: number;
+}
+
+const SPIN_LIMIT = 3;
+
+export class Coroutine {
+  readonly root: TrieNode;
+  readonly name: string;
+  /** Every `fn` that any history has entered (for: was the patched function ever called?). */
+  readonly entered: Set<unknown> = new Set();
+  private readonly begin: () => Steps<unknown>;
+  private readonly patches: PatchTable;
+  private readonly traced: boolean;
+  private readonly statistics: TrieStatistics;
+  private live: Live | null = null;
+
+  constructor(
+    name: string,
+    begin: () => Steps<unknown>,
+    options: { patches: PatchTable; traced: boolean; statistics: TrieStatistics },
+  ) {
+    this.name = name;
+    this.begin = begin;
+    this.patches = options.patches;
+    this.traced = options.traced;
+    this.statistics = options.statistics;
+    const activation = new Activation(this.patches);
+    const steps = within(activation, () => begin());
+    this.statistics.generators++;
+    this.root = this.node(steps, activation, null, undefined, false);
+    this.live = { steps, activation, node: this.root };
+  }
+
+  /** The node after `node` receives `value`. `wrote`: the step changed something (see `TrieNode.wrote`). */
+  next(node: TrieNode, value: unknown, wrote: boolean): TrieNode {
+    if (node.lastChild !== null && Object.is(node.lastValue, value)) return node.lastChild;
+    let child = node.children?.get(value);
+    if (child === undefined) {
+      child = this.extend(node, value, wrote);
+      node.children ??= new Map();
+      node.children.set(value, child);
+    }
+    node.lastValue = value;
+    node.lastChild = child;
+    return child;
+  }
+
+  private extend(node: TrieNode, value: unknown, wrote: boolean): TrieNode {
+    let live = this.live;
+    if (live === null || live.node !== node) live = this.rerun(node);
+    const child = this.node(live.steps, live.activation, node, value, wrote);
+    this.live = { steps: live.steps, activation: live.activation, node: child };
+    return child;
+  }
+
+  private node(
+    steps: Steps<unknown>,
+    activation: Activation,
+    parent: TrieNode | null,
+    received: unknown,
+    wrote: boolean,
+  ): TrieNode {
+    const returnedBefore = activation.returned.length;
+    const { op, result, trace } = advance(steps, activation, received, this.traced);
+    for (const entered of activation.entered) this.entered.add(entered);
+    const node: TrieNode = {
+      id: this.statistics.nodes++,
+      coroutine: this,
+      op,
+      result,
+      parent,
+      received,
+      depth: parent ? parent.depth + 1 : 0,
+      frame: activation.frame,
+      returned: activation.returned.slice(returnedBefore),
+      trace: op ? trace : null,
+      children: null,
+      lastValue: undefined,
+      lastChild: null,
+      wrote,
+    };
+    if (this.traced && parent) refuseSpinning(node);
+    return node;
+  }
+
+  /** A new generator brought to `node`, checking on the way that it does what it did before. */
+  private rerun(node: TrieNode): Live {
+    const path: TrieNode[] = [];
+    for (let at: TrieNode | null = node; at; at = at.parent) path.push(at);
+    path.reverse();
+    const activation = new Activation(this.patches);
+    this.statistics.generators++;
+    const steps = within(activation, () => this.begin());
+    for (const expected of path) {
+      const { op, result } = advance(steps, activation, expected.received, false);
+      if (!sameOp(op, expected.op) || (op === null && !Object.is(result, expected.result))) {
+        throw notDeterministic(this.name, expected, op);
+      }
+    }
+    return { steps, activation, node };
+  }
+
+  /** Runs a history once more, only to check that it is a function of what was received (E303). */
+  verify(node: TrieNode): void {
+    this.rerun(node);
+  }
+}
+
+function advance(
+  steps: Steps<unknown>,
+  activation: Activation,
+  received: unknown,
+  trace: boolean,
+): { op: Op | null; result: unknown; trace: Error | null } {
+  const { value: step, trace: stack } = traced(trace, () =>
+    within(activation, () => steps.next(received)),
+  );
+  if (step.done) {
+    activation.finish();
+    return { op: null, result: step.value, trace: null };
+  }
+  if (typeof step.value !== 'object' || step.value === null || !('def' in step.value)) {
+    throw new GracewalkError('E101', 'an actor yielded something that is not an operation', {
+      notes: ['`yield f()` hands over the function itself; `yield* f()` runs it'],
+      help: 'write `yield*` with the star',
+    });
+  }
+  return { op: step.value, result: undefined, trace: stack };
+}
+
+function opName(op: Op | null): string {
+  return op ? `${op.def.name}()` : 'the end';
+}
+
+function notDeterministic(name: string, expected: TrieNode, op: Op | null): GracewalkError {
+  return new GracewalkError('E303', 'the scenario is not deterministic', {
+    notes: [
+      `with the same results, ${name} did different things:`,
+      `first  time, step ${expected.depth + 1}: ${opName(expected.op)}`,
+      `second time, step ${expected.depth + 1}: ${opName(op)}`,
+    ],
+    help: "an actor may depend only on what its yield*s return; look for a variable that is declared outside the actor and changed inside it",
+  });
+}
+
+/**
+ * A loop that reads the same values again although nothing was written would be explored for ever. Waiting
+ * is said with `spin_until`, retrying with `bounded`; both are exempt because neither comes back here with
+ * the same op at the same place.
+ */
+function refuseSpinning(node: TrieNode): void {
+  const op = node.op;
+  if (!op || node.wrote) return;
+  const before: TrieNode[] = [];
+  for (let at: TrieNode = node; at.parent && !at.wrote; at = at.parent) {
+    if (sameOp(at.parent.op, op) && Object.is(at.received, node.received)) before.push(at.parent);
+  }
+  if (before.length < SPIN_LIMIT) return;
+  const site = siteOf(node);
+  if (!site) return;
+  const same = before.filter((earlier) => {
+    const place = siteOf(earlier);
+    return place?.line === site.line && place.column === site.column && place.file === site.file;
+  });
+  if (same.length < SPIN_LIMIT) return;
+  throw new GracewalkError('E301', `spin loop in ${node.coroutine.name} makes no progress`, {
+    site,
+    label: `read the same value ${SPIN_LIMIT} times`,
+    notes: ['each further round would be explored as a new run, without end'],
+    help: 'say what is waited for: `yield* spin_until([word], (value) => ...)`; the engine then explores each change once instead of each retry',
+  });
+}
+
+/** The call chain of the pending op in the author's files, innermost first. */
+export function sitesOf(node: TrieNode): ReturnType<typeof outside> {
+  return node.trace ? outside(parseStack(node.trace.stack ?? '')) : [];
+}
+
+/** The source position of the statement that a diagram prints for the pending op. */
+export function siteOf(node: TrieNode): ReturnType<typeof outside>[number] | undefined {
+  const sites = sitesOf(node);
+  return node.frame?.fn.isLeaf ? (sites[1] ?? sites[0]) : sites[0];
+}

@@ -1,0 +1,77 @@
+import type { Cell, Cells, Reader } from './cells.ts';
+
+/**
+ * A processor, physical or virtual. Its cells are what other CPUs' protocols depend on: is it taking
+ * interrupts, what runs on it, is it in a region that a grace period waits for.
+ */
+export interface Cpu {
+  readonly index: number;
+  readonly name: string;
+  readonly virtual: boolean;
+  /** 1: interrupts are off. */
+  readonly irqOff: Cell;
+  /** What executes: `TASK`, or an interrupt handler (its actor index + 1). */
+  readonly run: Cell;
+  /** 1: the host has taken the virtual CPU off its processor; nothing of it executes. */
+  readonly out: Cell;
+  /** The task the CPU is on, actor index + 1; used where several tasks share it. */
+  readonly task: Cell;
+  /** Depth of regions that cannot be preempted: interrupts off, preemption off, handlers. */
+  readonly atomic: Cell;
+  /** How often such a region has ended: a grace period waits for the change. */
+  readonly quiescent: Cell;
+  /** Frame of the loaded page-table root, 0 if none. */
+  readonly root: Cell;
+  /** 1: no user code of the loaded address space runs (lazy TLB mode). */
+  readonly lazy: Cell;
+  /** Interned set of frames that `tlb` holds translations to. */
+  readonly tlbFrames: Cell;
+}
+
+export const TASK = 0;
+
+export function makeCpu(cells: Cells, index: number, name: string, virtual: boolean): Cpu {
+  return {
+    index,
+    name,
+    virtual,
+    irqOff: cells.allocate(),
+    run: cells.allocate(TASK),
+    out: cells.allocate(),
+    task: cells.allocate(),
+    atomic: cells.allocate(),
+    quiescent: cells.allocate(),
+    root: cells.allocate(),
+    lazy: cells.allocate(),
+    tlbFrames: cells.allocate(),
+  };
+}
+
+/** Entering a region that grace periods wait for (interrupts or preemption off). */
+export function enterAtomic(cells: Cells, cpu: Cpu): void {
+  cells.set(cpu.atomic, cells.get(cpu.atomic) + 1);
+}
+
+/** Leaving one; the outermost exit is a quiescent state. */
+export function leaveAtomic(cells: Cells, cpu: Cpu): void {
+  const depth = cells.get(cpu.atomic) - 1;
+  cells.set(cpu.atomic, depth);
+  if (depth === 0) cells.set(cpu.quiescent, cells.get(cpu.quiescent) + 1);
+}
+
+/** Has the host descheduled it? Physical CPUs never are, so nothing is recorded for them. */
+export function isOut(read: Reader, cpu: Cpu): boolean {
+  return cpu.virtual && read.get(cpu.out) !== 0;
+}
+
+/** May a task take a step on `cpu` now? Interrupt handlers and the host take the processor away. */
+export function taskMayRun(read: Reader, cpu: Cpu, task: number, shared: boolean): boolean {
+  if (isOut(read, cpu) || read.get(cpu.run) !== TASK) return false;
+  if (!shared) return true;
+  return read.get(cpu.task) === task + 1 || read.get(cpu.atomic) === 0;
+}
+
+/** May an interrupt be taken now? */
+export function interruptible(read: Reader, cpu: Cpu): boolean {
+  return !isOut(read, cpu) && read.get(cpu.run) === TASK && read.get(cpu.irqOff) === 0;
+}

@@ -1,0 +1,159 @@
+import { GracewalkError, type Site } from '../base/errors.ts';
+import { parseStack } from '../base/site.ts';
+import type { Steps } from './op.ts';
+
+/**
+ * Kernel functions. `fn(function* name(...) {...})` gives the function a frame in diagrams and makes it
+ * replaceable by a variant's patch. `leaf` is the same for a function that performs exactly one op: it is
+ * printed as a statement (`pmd_clear(pmdp);`), where an `fn` opens an indented frame (`munmap()`).
+ *
+ * Calling one only creates it; it does nothing until it is delegated to with `yield*`. Forgetting that is
+ * the commonest mistake of authors, so every creation is remembered until it starts (E101).
+ */
+export interface KernelFn<A extends readonly unknown[], V> {
+  (...args: A): Steps<V>;
+  readonly body: (...args: A) => Steps<V>;
+  readonly isLeaf: boolean;
+  readonly title: string;
+  readonly options: LeafOptions;
+}
+
+export interface LeafOptions {
+  /** Arguments the kernel passes by address, by position: printed with `&`. */
+  readonly address?: readonly number[];
+}
+
+export type AnyFn = KernelFn<never[], unknown>;
+
+/** A variant's replacement of one function by another of the same signature. Immutable. */
+export interface Patch {
+  readonly target: AnyFn;
+  readonly replacement: (...args: never[]) => Steps<unknown>;
+}
+
+export type PatchTable = ReadonlyMap<unknown, (...args: never[]) => Steps<unknown>>;
+
+/** A function activation: what a diagram indents by. */
+export interface Frame {
+  readonly fn: AnyFn;
+  /** Distinguishes two calls of the same function in one actor: ordinal of the call. */
+  readonly call: number;
+  /** The caller's frame. */
+  readonly up: Frame | null;
+  readonly depth: number;
+}
+
+/** What one running generator instance of an actor has going on. */
+export class Activation {
+  frame: Frame | null = null;
+  calls = 0;
+  readonly patches: PatchTable;
+  /** Patched functions and functions whose return somebody asked about, as they happen. */
+  readonly returned: { fn: AnyFn; value: unknown }[] = [];
+  readonly entered: Set<unknown> = new Set();
+  private readonly unstarted: Map<object, { name: string; at: Error }> = new Map();
+
+  constructor(patches: PatchTable) {
+    this.patches = patches;
+  }
+
+  created(steps: object, name: string): void {
+    this.unstarted.set(steps, { name, at: new Error() });
+  }
+
+  started(steps: object): void {
+    this.unstarted.delete(steps);
+  }
+
+  /** Throws E101 if something was called and never ran. */
+  finish(): void {
+    const first = this.unstarted.values().next();
+    if (first.done) return;
+    const { name, at } = first.value;
+    throw new GracewalkError('E101', `${name}() was called but never ran`, {
+      site: outside(parseStack(at.stack ?? ''))[0],
+      label: 'an operation does nothing until it is yielded',
+      help: `write \`yield* ${name}();\``,
+    });
+  }
+}
+
+let current: Activation | null = null;
+
+/** Runs `advance` with `activation` as the one that newly called functions belong to. */
+export function within<T>(activation: Activation, advance: () => T): T {
+  const outer = current;
+  current = activation;
+  try {
+    return advance();
+  } finally {
+    current = outer;
+  }
+}
+
+/** The patches of the actor that is being advanced: what a dynamic actor it creates inherits. */
+export function currentActivation(): Activation | null {
+  return current;
+}
+
+const machinery = /\/machine\/(fn|op|coroutine)\.[jt]s$/;
+
+/** Leaves out the positions that are gracewalk's own plumbing. */
+export function outside(sites: readonly Site[]): Site[] {
+  return sites.filter((site) => !machinery.test(site.file));
+}
+
+function make<A extends readonly unknown[], V>(
+  body: (...args: A) => Steps<V>,
+  isLeaf: boolean,
+  options: LeafOptions,
+): KernelFn<A, V> {
+  function* invoke(self: { steps: object | null }, args: A): Steps<V> {
+    const activation = current as Activation;
+    if (self.steps) activation.started(self.steps);
+    const up = activation.frame;
+    activation.frame = { fn: made as unknown as AnyFn, call: activation.calls++, up, depth: up ? up.depth + 1 : 0 };
+    activation.entered.add(made);
+    const patched = activation.patches.get(made) as ((...args: A) => Steps<V>) | undefined;
+    try {
+      const value = yield* (patched ?? body)(...args);
+      activation.returned.push({ fn: made as unknown as AnyFn, value });
+      return value;
+    } finally {
+      activation.frame = up;
+    }
+  }
+  const call = (...args: A): Steps<V> => {
+    const self: { steps: object | null } = { steps: null };
+    const steps = invoke(self, args);
+    self.steps = steps;
+    current?.created(steps, body.name);
+    return steps;
+  };
+  const made: KernelFn<A, V> = Object.assign(call, { body, isLeaf, title: body.name, options });
+  Object.defineProperty(made, 'name', { value: body.name });
+  return made;
+}
+
+export function fn<A extends readonly unknown[], V>(
+  body: (...args: A) => Steps<V>,
+): KernelFn<A, V> {
+  return make(body, false, {});
+}
+
+export function leaf<A extends readonly unknown[], V>(
+  body: (...args: A) => Steps<V>,
+  options: LeafOptions = {},
+): KernelFn<A, V> {
+  return make(body, true, options);
+}
+
+export function patch<A extends readonly unknown[], V>(
+  target: KernelFn<A, V>,
+  replacement: (...args: A) => Steps<V>,
+): Patch {
+  return {
+    target: target as unknown as AnyFn,
+    replacement: replacement as unknown as Patch['replacement'],
+  };
+}

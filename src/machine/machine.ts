@@ -1,0 +1,242 @@
+import { EngineFault, GracewalkError } from '../base/errors.ts';
+import { RUNNING, STOPPED, type Actor } from './actor.ts';
+import type { ArchDescriptor } from './arch.ts';
+import { Cells, Interner, type Cell, type Reader } from './cells.ts';
+import { TASK, isOut, makeCpu, taskMayRun, type Cpu } from './cpu.ts';
+import type { AnyFn } from './fn.ts';
+import { FREE, Memory, lifeGeneration, lifeState, type Entry, type Word } from './memory.ts';
+import type { Op } from './op.ts';
+import type { OpenSections } from './ops/rcu.ts';
+import { Translations } from './translations.ts';
+import type { Violation } from './violation.ts';
+
+/** Explorer bit masks hold one bit per actor. */
+export const MAX_ACTORS = 32;
+
+/** The checks that watch the machine; `src/sanitizers/` has one file for each. */
+export interface Sanitizer {
+  readonly name: string;
+  /** A pointer made in `generation` of a frame is followed. `false` if it must not be. */
+  dereference?(machine: Machine, who: Actor, frame: number, generation: number, what: string): boolean;
+  /** A frame goes back to the allocator. `false` if it must not. */
+  free?(machine: Machine, who: Actor, frame: number, generation: number): boolean;
+  /** A CPU can use its translations again or different ones: VM entry, root load, leaving lazy mode. */
+  resume?(machine: Machine, who: Actor, cpu: Cpu): void;
+  /** A CPU may from now on hold a translation to `frame`. */
+  reachable?(machine: Machine, who: Actor, cpu: Cpu, frame: number, generation: number): void;
+  /** An op that may sleep is about to. `false` if it must not. */
+  mightSleep?(machine: Machine, who: Actor, what: string): boolean;
+  /** A word of a page table was stored. */
+  entryStored?(machine: Machine, who: Actor, address: number): void;
+  /** The run has ended with every actor finished: a final state. */
+  quiescence?(machine: Machine, results: readonly ActorResult[]): void;
+}
+
+export interface ActorResult {
+  readonly actor: Actor;
+  readonly value: unknown;
+}
+
+export interface SpawnRequest {
+  readonly fn: AnyFn;
+  readonly args: readonly unknown[];
+  readonly title: string;
+  readonly kind: Actor['kind'];
+  /** The CPU it runs on, or -1. */
+  readonly cpu: number;
+  readonly column: string;
+}
+
+export interface Spawned {
+  readonly actor: Actor;
+  readonly request: SpawnRequest;
+}
+
+export interface MachineOptions {
+  readonly arch: ArchDescriptor;
+  readonly cpus: readonly { readonly name: string; readonly virtual: boolean }[];
+  readonly sanitizers?: readonly Sanitizer[];
+  /** Named machine settings that ops consult (recycling, allocation failures, host budgets). */
+  readonly settings?: Readonly<Record<string, unknown>>;
+}
+
+interface ActorCells {
+  readonly status: Cell;
+  readonly spawned: Cell;
+  readonly allocated: Cell;
+  readonly locks: Cell;
+  readonly rcuNesting: Cell;
+  readonly rcuEnded: Cell;
+}
+
+/** A simulated multiprocessor. It executes one op at a time and knows neither Linux nor the search. */
+export class Machine {
+  readonly cells: Cells = new Cells();
+  readonly memory: Memory = new Memory(this.cells);
+  readonly arch: ArchDescriptor;
+  readonly cpus: readonly Cpu[];
+  readonly actors: Actor[] = [];
+  readonly translations: Translations;
+  readonly settings: Readonly<Record<string, unknown>>;
+  readonly sanitizers: readonly Sanitizer[];
+  /** Set before the first step if a predicate asks whether tables are still linked. */
+  tracksLinks = false;
+  /** Sets of open read-side sections, as grace periods remember them. */
+  readonly sections: Interner<OpenSections> = new Interner((open) => JSON.stringify(open));
+  /** Which outcome of the current step this is (see `OpDef.outcomes`). */
+  outcome = 0;
+  /** What the current step found and created. */
+  readonly found: Violation[] = [];
+  readonly spawnedNow: Spawned[] = [];
+  /** Objects of the kernel layer that belong to this machine, by name (a per-CPU area, an mm's layout). */
+  readonly objects: Map<string, unknown> = new Map();
+  private readonly byCreation: Map<string, Actor> = new Map();
+  private readonly actorCells: ActorCells[] = [];
+
+  constructor(options: MachineOptions) {
+    this.arch = options.arch;
+    this.cpus = options.cpus.map((cpu, at) => makeCpu(this.cells, at, cpu.name, cpu.virtual));
+    this.sanitizers = options.sanitizers ?? [];
+    this.settings = options.settings ?? {};
+    this.translations = new Translations(this);
+  }
+
+  cpu(index: number): Cpu {
+    const cpu = this.cpus[index];
+    if (!cpu) throw new EngineFault(`no CPU with index ${index}`);
+    return cpu;
+  }
+
+  actor(index: number): Actor {
+    return this.actors[index] as Actor;
+  }
+
+  addActor(actor: Omit<Actor, 'index'>): Actor {
+    if (this.actors.length === MAX_ACTORS) {
+      throw new GracewalkError('E104', `more than ${MAX_ACTORS} actors`, {
+        notes: ['interrupt handlers and RCU callbacks count: each IPI sent and each call_rcu() makes one'],
+        help: 'ask a smaller question: fewer CPUs, fewer unmappings',
+      });
+    }
+    const made: Actor = Object.freeze({ ...actor, index: this.actors.length });
+    this.actors.push(made);
+    const { cells } = this;
+    this.actorCells.push({
+      status: cells.allocate(RUNNING),
+      spawned: cells.allocate(),
+      allocated: cells.allocate(),
+      locks: cells.allocate(),
+      rcuNesting: cells.allocate(),
+      rcuEnded: cells.allocate(),
+    });
+    return made;
+  }
+
+  cellsOf(actor: number): ActorCells {
+    return this.actorCells[actor] as ActorCells;
+  }
+
+  /** Creates a dynamic actor, named by (creator, how-manieth). */
+  spawn(who: Actor, request: SpawnRequest): Actor {
+    const counter = this.cellsOf(who.index).spawned;
+    const ordinal = this.cells.peek(counter);
+    this.cells.poke(counter, ordinal + 1);
+    const key = `${who.index}.${ordinal}.${request.kind}.${request.cpu}.${request.title}`;
+    let actor = this.byCreation.get(key);
+    if (!actor) {
+      actor = this.addActor({
+        name: request.title,
+        column: request.column,
+        cpu: request.cpu,
+        kind: request.kind,
+        daemon: false,
+        shared: false,
+        creator: who.index,
+      });
+      this.byCreation.set(key, actor);
+    }
+    this.spawnedNow.push({ actor, request });
+    return actor;
+  }
+
+  violate(violation: Violation): void {
+    this.found.push(violation);
+  }
+
+  /** Follows a pointer into a frame. `false`: it dangles, and the step must not go on. */
+  dereference(who: Actor, frame: number, generation: number, what: string): boolean {
+    if (frame < 0) return true;
+    const life = this.cells.get(this.memory.info(frame).life);
+    if (lifeState(life) !== FREE && lifeGeneration(life) === generation) return true;
+    let allowed = true;
+    for (const sanitizer of this.sanitizers) {
+      if (sanitizer.dereference?.(this, who, frame, generation, what) === false) allowed = false;
+    }
+    return allowed;
+  }
+
+  /** Is `op` of `who` possible now, or in the order that `read` stands for? */
+  enabled(read: Reader, who: Actor, op: Op): boolean {
+    if (who.cpu >= 0 && !this.mayRun(read, who)) return false;
+    const { def } = op;
+    return def.guard === undefined || def.guard(read, this, who, op.args);
+  }
+
+  /** Has the op any condition at all? Without one the explorer need not ask about other orders. */
+  conditional(who: Actor, op: Op): boolean {
+    return who.cpu >= 0 || op.def.guard !== undefined;
+  }
+
+  private mayRun(read: Reader, who: Actor): boolean {
+    const cpu = this.cpus[who.cpu] as Cpu;
+    if (who.kind === 'irq') {
+      if (isOut(read, cpu)) return false;
+      const run = read.get(cpu.run);
+      return run === who.index + 1 || run === TASK; // its first op, irq_enter, has the rest of the condition
+    }
+    return taskMayRun(read, cpu, who.index, who.shared);
+  }
+
+  /** A task that shares its CPU has it from its first step on until another task takes it. */
+  takeCpu(who: Actor): void {
+    if (!who.shared) return;
+    const cpu = this.cpus[who.cpu] as Cpu;
+    if (this.cells.get(cpu.task) !== who.index + 1) this.cells.set(cpu.task, who.index + 1);
+  }
+
+  /** An op that may sleep asks this first. `false`: it must not, and the step must not go on. */
+  maySleep(who: Actor, what: string): boolean {
+    let allowed = true;
+    for (const sanitizer of this.sanitizers) {
+      if (sanitizer.mightSleep?.(this, who, what) === false) allowed = false;
+    }
+    return allowed;
+  }
+
+  /** Keeps count of the entries that point to each table, if a predicate asks about unlinked ones. */
+  relink(word: Word, level: number, before: Entry, after: Entry): void {
+    if (!this.tracksLinks) return;
+    for (const [entry, change] of [
+      [before, -1],
+      [after, 1],
+    ] as const) {
+      const { present, table, frame } = this.arch.decode(level, entry.bits);
+      if (present && table && frame !== word.frame) {
+        this.cells.add(this.memory.info(frame).links, change);
+      }
+    }
+  }
+
+  /** `-> pteA`, `-> X`, `none`: what an entry just read says. */
+  describeEntry(word: Word, value: Entry): string {
+    const level = word.frame < 0 ? -1 : this.cells.peek(this.memory.info(word.frame).level);
+    if (level < 0) return `0x${value.bits.toString(16)}`;
+    const entry = this.arch.decode(level, value.bits);
+    if (!entry.present) return 'none';
+    return `-> ${this.memory.frames[entry.frame]?.name ?? `frame ${entry.frame}`}`;
+  }
+
+  stop(actor: number): void {
+    this.cells.set(this.cellsOf(actor).status, STOPPED);
+  }
+}

@@ -1,0 +1,232 @@
+import { Interner, type Cell, type Cells } from './cells.ts';
+
+/**
+ * Physical memory: typed words, page frames and their lifetimes.
+ *
+ * A word is one or two cells, so that the halves of a 64-bit entry can be read apart where an architecture
+ * does so. Words of a frame lose their contents when the frame is handed out again (an epoch beside each
+ * word, compared with the frame's generation), because most of the bugs that matter need real reuse.
+ *
+ * Pointers carry a generation, beside the word and never in its bits: the generation in force when the
+ * pointer was made. A dereference compares it with the frame's present one (the idea of tag-based KASAN).
+ * Equality of entries ignores it, or the ABA problem would vanish from the model.
+ */
+
+/** Addresses from here on are kernel data that is never freed; below are page frames. */
+export const STATIC_BASE: number = 2 ** 40;
+export const PAGE_SHIFT = 12;
+export const PAGE_SIZE: number = 1 << PAGE_SHIFT;
+
+/** What a frame is, the low bits of its life cell; the generation is above. */
+export const FREE = 0;
+export const ALLOCATED = 1;
+/** Unlinked and handed to RCU, not yet returned to the allocator. */
+export const PENDING = 2;
+/** Handed out to an owner outside the scenario. */
+export const FOREIGN = 3;
+const LIFE_BITS = 2;
+
+export function lifeState(life: number): number {
+  return life & ((1 << LIFE_BITS) - 1);
+}
+export function lifeGeneration(life: number): number {
+  return life >> LIFE_BITS;
+}
+export function makeLife(generation: number, state: number): number {
+  return (generation << LIFE_BITS) | state;
+}
+
+/** A pointer to a word, as actors hold it. Interned and frozen: equal pointers are the same object. */
+export interface Word {
+  readonly address: number;
+  /** What the source calls it: `mm->mmap_lock`, `pteA[1]`. */
+  readonly name: string;
+  /** The frame that contains it, or -1. */
+  readonly frame: number;
+  /** The generation of that frame when the pointer was made. */
+  readonly generation: number;
+  /** Low half. */
+  readonly cell: Cell;
+  /** High half, the target's generation and the content's epoch; 0 where the word is not wide. */
+  readonly high: Cell;
+  readonly target: Cell;
+  readonly epoch: Cell;
+}
+
+/** The value of a wide word: 64 bits, and the generation of the frame they point to. Interned, frozen. */
+export interface Entry {
+  readonly bits: bigint;
+  readonly generation: number;
+}
+
+/** A page frame as actors hold it (`struct page *`). Interned, frozen. */
+export interface Page {
+  readonly frame: number;
+  readonly generation: number;
+}
+
+export interface FrameInfo {
+  readonly index: number;
+  readonly name: string;
+  readonly life: Cell;
+  /** `page->_refcount`; struct pages are never freed, so this is static. */
+  readonly refcount: Word;
+  /** Level of the page table it holds (0 is the level of leaf entries), or -1. */
+  readonly level: Cell;
+  /** How many entries point to it as a table; kept only if a predicate asks about unlinked tables. */
+  readonly links: Cell;
+}
+
+interface WordCells {
+  readonly cell: Cell;
+  readonly high: Cell;
+  readonly target: Cell;
+  readonly epoch: Cell;
+  readonly name: string;
+}
+
+const LOW_MASK = 0xffffffffn;
+
+export class Memory {
+  readonly frames: FrameInfo[] = [];
+  readonly frameByName: Map<string, number> = new Map();
+  private readonly words: Map<number, WordCells> = new Map();
+  private readonly pointers: Map<string, Word> = new Map();
+  private readonly entries: Map<bigint, Entry[]> = new Map();
+  private readonly pages: Page[][] = [];
+  private readonly tables: number[][] = [];
+  private nextStatic = STATIC_BASE;
+  /** Freed frames that may be handed out again: how many, and (satellite) which. */
+  readonly freeCount: Cell;
+  readonly freeSet: Cell;
+  readonly sets: Interner<readonly number[]> = new Interner((list) => list.join());
+  private readonly cells: Cells;
+
+  constructor(cells: Cells) {
+    this.cells = cells;
+    this.freeCount = cells.allocate();
+    this.sets.id([]);
+    this.freeSet = cells.allocate();
+  }
+
+  /** Reserves static kernel memory. Returns its address. */
+  reserve(bytes: number): number {
+    const address = this.nextStatic;
+    this.nextStatic += (bytes + 7) & ~7;
+    return address;
+  }
+
+  /** The word at `address`, as a pointer of `generation`. Declared on first use; `name` is for people. */
+  at(address: number, generation: number, name?: string, initial = 0, wide = true): Word {
+    const key = `${address}/${generation}`;
+    const known = this.pointers.get(key);
+    if (known) return known;
+    let cells = this.words.get(address);
+    const frame = address < STATIC_BASE ? Math.floor(address / PAGE_SIZE) : -1;
+    if (!cells) {
+      const word = wide || frame >= 0;
+      cells = {
+        cell: this.cells.allocate(initial),
+        high: word ? this.cells.allocate() : 0,
+        target: word ? this.cells.allocate() : 0,
+        epoch: word ? this.cells.allocate() : 0,
+        name: name ?? this.nameOf(address),
+      };
+      this.words.set(address, cells);
+      if (frame >= 0) (this.tables[frame] ??= []).push(address);
+    }
+    const pointer: Word = Object.freeze({ address, frame, generation, ...cells });
+    this.pointers.set(key, pointer);
+    return pointer;
+  }
+
+  /** A named 32-bit word of static kernel memory. */
+  variable(name: string, initial = 0): Word {
+    return this.at(this.reserve(8), 0, name, initial, false);
+  }
+
+  private nameOf(address: number): string {
+    const frame = this.frames[Math.floor(address / PAGE_SIZE)];
+    const offset = address % PAGE_SIZE;
+    return frame ? `${frame.name}[${offset >> 3}]` : `0x${address.toString(16)}`;
+  }
+
+  /** The words of a frame that anybody ever pointed to, by ascending address. */
+  wordsOf(frame: number): readonly number[] {
+    return [...(this.tables[frame] ?? [])].sort((a, b) => a - b);
+  }
+
+  /** A page frame, free at first. Equal names are the same frame in every order. */
+  frame(name: string): FrameInfo {
+    const known = this.frameByName.get(name);
+    if (known !== undefined) return this.frames[known] as FrameInfo;
+    const index = this.frames.length === 0 ? 1 : this.frames.length;
+    const info: FrameInfo = {
+      index,
+      name,
+      life: this.cells.allocate(makeLife(0, FREE)),
+      refcount: this.variable(`${name}->_refcount`),
+      level: this.cells.allocate(-1),
+      links: this.cells.allocate(0),
+    };
+    if (this.frames.length === 0) this.frames.push(info); // index 0 is never a frame of its own
+    this.frames[index] = info;
+    this.frameByName.set(name, index);
+    return info;
+  }
+
+  info(frame: number): FrameInfo {
+    return this.frames[frame] as FrameInfo;
+  }
+
+  entry(bits: bigint, generation: number): Entry {
+    let list = this.entries.get(bits);
+    if (!list) this.entries.set(bits, (list = []));
+    return (list[generation] ??= Object.freeze({ bits, generation }));
+  }
+
+  page(frame: number, generation: number): Page {
+    const list = (this.pages[frame] ??= []);
+    return (list[generation] ??= Object.freeze({ frame, generation }));
+  }
+
+  /** The wide value of a word, without recording: the caller has recorded the low half. */
+  peekWide(word: Word): Entry {
+    const { cells } = this;
+    if (word.frame >= 0 && cells.peek(word.epoch) !== lifeGeneration(cells.peek(this.info(word.frame).life))) {
+      return this.entry(0n, 0);
+    }
+    const low = BigInt(cells.peek(word.cell) >>> 0);
+    const high = BigInt(cells.peek(word.high) >>> 0);
+    return this.entry((high << 32n) | low, cells.peek(word.target));
+  }
+
+  loadWide(word: Word): Entry {
+    this.cells.get(word.cell);
+    return this.peekWide(word);
+  }
+
+  storeWide(word: Word, value: Entry): void {
+    const { cells } = this;
+    cells.set(word.cell, Number(value.bits & LOW_MASK) | 0);
+    cells.poke(word.high, Number(value.bits >> 32n) | 0);
+    cells.poke(word.target, value.generation);
+    if (word.frame >= 0) {
+      cells.poke(word.epoch, lifeGeneration(cells.peek(this.info(word.frame).life)));
+    }
+  }
+
+  load(word: Word): number {
+    const value = this.cells.get(word.cell);
+    if (word.frame < 0) return value;
+    const fresh = this.cells.peek(word.epoch) === lifeGeneration(this.cells.peek(this.info(word.frame).life));
+    return fresh ? value : 0;
+  }
+
+  store(word: Word, value: number): void {
+    this.cells.set(word.cell, value);
+    if (word.frame >= 0) {
+      this.cells.poke(word.epoch, lifeGeneration(this.cells.peek(this.info(word.frame).life)));
+    }
+  }
+}

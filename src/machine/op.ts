@@ -1,0 +1,102 @@
+import type { Reader } from './cells.ts';
+import type { Machine } from './machine.ts';
+import type { Actor } from './actor.ts';
+
+/**
+ * An op is one atomic step of the machine: the only thing an actor can do to the world. To add one, call
+ * `defineOp` and wrap the result in a primitive:
+ *
+ *     const swap = defineOp('swap', { exec: (m, who, [address, value]: [Address, number]) => ... });
+ *     export const xchg = leaf(function* xchg(word: Word, value: number) {
+ *       return yield* perform(swap, [word, value]);
+ *     });
+ *
+ * Everything `exec`, `guard` and `outcomes` touch through the machine's cells becomes the step's footprint;
+ * there is nothing to declare.
+ */
+export interface OpDef<A extends readonly unknown[], V> {
+  readonly name: string;
+  /**
+   * May the step happen now? While it may not, the actor is disabled: it waits, it does not spin. Reads only
+   * through `read`, because the explorer also asks "and in the order where that step came later?".
+   */
+  guard?(read: Reader, machine: Machine, who: Actor, args: A): boolean;
+  /** In how many ways may the step go? Each is tried; `machine.outcome` says which one this is. */
+  outcomes?(machine: Machine, who: Actor, args: A): number;
+  /** Does it. The result is what the actor receives: a primitive or a frozen, interned handle. */
+  exec(machine: Machine, who: Actor, args: A): V;
+  /** What a blocked actor waits for, for the report of a deadlock ("mmap_lock, held by CPU1"). */
+  waitsFor?(machine: Machine, who: Actor, args: A): string;
+  /** How the step appears in a diagram when it is not simply the call in the source. */
+  describe?(machine: Machine, who: Actor, args: A, value: unknown): StepNote;
+  /** Not part of the protocol (a check of a sanitizer): hidden from diagrams unless it found something. */
+  readonly ghost?: boolean;
+}
+
+export interface StepNote {
+  /** An event that the CPU does not execute itself, printed in angle brackets (R8). */
+  readonly event?: string | undefined;
+  /** Printed after the statement (`// -> pteA`). */
+  readonly comment?: string | undefined;
+}
+
+export type AnyOpDef = OpDef<readonly unknown[], unknown>;
+
+export interface Op {
+  readonly def: AnyOpDef;
+  readonly args: readonly unknown[];
+}
+
+/** What actors are made of. */
+export type Steps<V> = Generator<Op, V, unknown>;
+
+export function defineOp<A extends readonly unknown[], V>(
+  name: string,
+  def: Omit<OpDef<A, V>, 'name'>,
+): OpDef<A, V> {
+  return { name, ...def };
+}
+
+let tracing = false;
+let trace: Error | null = null;
+
+/** Runs `advance` so that the op it yields remembers where it stands; returns that stack beside its value. */
+export function traced<T>(on: boolean, advance: () => T): { value: T; trace: Error | null } {
+  const outer = tracing;
+  tracing = on;
+  trace = null;
+  try {
+    const value = advance();
+    return { value, trace };
+  } finally {
+    tracing = outer;
+  }
+}
+
+function remember(): void {
+  const limit = Error.stackTraceLimit;
+  Error.stackTraceLimit = 40;
+  trace = new Error();
+  Error.stackTraceLimit = limit;
+}
+
+/** Yields one op and returns what the machine answers. */
+export function* perform<A extends readonly unknown[], V>(def: OpDef<A, V>, args: A): Steps<V> {
+  if (tracing) remember();
+  return (yield { def: def as unknown as AnyOpDef, args }) as V;
+}
+
+function sameArgument(a: unknown, b: unknown): boolean {
+  if (Object.is(a, b)) return true;
+  if (typeof a === 'function' && typeof b === 'function') return a.toString() === b.toString();
+  if (Array.isArray(a) && Array.isArray(b)) {
+    return a.length === b.length && a.every((item, at) => sameArgument(item, b[at]));
+  }
+  return false;
+}
+
+/** Ops are compared by what they say: an actor re-run with the same values must yield equal ops. */
+export function sameOp(a: Op | null, b: Op | null): boolean {
+  if (a === null || b === null) return a === b;
+  return a.def === b.def && sameArgument(a.args, b.args);
+}

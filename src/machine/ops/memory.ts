@@ -1,0 +1,157 @@
+import type { Actor } from '../actor.ts';
+import type { Machine } from '../machine.ts';
+import type { Entry, Word } from '../memory.ts';
+import { defineOp, perform, type Steps } from '../op.ts';
+import { leaf } from '../fn.ts';
+
+/** Plain and atomic accesses to words. Every one first follows its pointer: see `Machine.dereference`. */
+
+function follow(m: Machine, who: Actor, word: Word): boolean {
+  return m.dereference(who, word.frame, word.generation, word.name);
+}
+
+const readOp = defineOp('read', {
+  exec: (m, who, [word]: [Word]) => (follow(m, who, word) ? m.memory.load(word) : 0),
+  describe: (_m, _who, _args, value) => ({ comment: String(value) }),
+});
+
+const writeOp = defineOp('write', {
+  exec: (m, who, [word, value]: [Word, number]) => {
+    if (follow(m, who, word)) m.memory.store(word, value);
+    return undefined;
+  },
+});
+
+const exchangeOp = defineOp('xchg', {
+  exec: (m, who, [word, value]: [Word, number]) => {
+    if (!follow(m, who, word)) return 0;
+    const old = m.memory.load(word);
+    m.memory.store(word, value);
+    return old;
+  },
+  describe: (_m, _who, _args, value) => ({ comment: `was ${String(value)}` }),
+});
+
+const compareOp = defineOp('cmpxchg', {
+  exec: (m, who, [word, old, value]: [Word, number, number]) => {
+    if (!follow(m, who, word)) return false;
+    if (m.memory.load(word) !== old) return false; // a failed compare is a read
+    m.memory.store(word, value);
+    return true;
+  },
+  describe: (_m, _who, _args, value) => ({ comment: value === true ? 'true' : 'false' }),
+});
+
+const addOp = defineOp('add', {
+  exec: (m, who, [word, amount]: [Word, number]) => {
+    if (!follow(m, who, word)) return 0;
+    const old = m.memory.load(word);
+    m.memory.store(word, old + amount);
+    return old;
+  },
+});
+
+const addUnlessOp = defineOp('add_unless', {
+  exec: (m, who, [word, amount, unless]: [Word, number, number]) => {
+    if (!follow(m, who, word)) return false;
+    const old = m.memory.load(word);
+    if (old === unless) return false;
+    m.memory.store(word, old + amount);
+    return true;
+  },
+  describe: (_m, _who, _args, value) => ({ comment: value === true ? 'true' : 'false' }),
+});
+
+/** A plain load that the compiler may not tear, fuse or repeat. */
+export const READ_ONCE = leaf(function* READ_ONCE(word: Word): Steps<number> {
+  return yield* perform(readOp, [word]);
+});
+
+/** A plain store that the compiler may not tear, fuse or invent. */
+export const WRITE_ONCE = leaf(function* WRITE_ONCE(word: Word, value: number): Steps<void> {
+  yield* perform(writeOp, [word, value]);
+});
+
+/** Atomically replaces the value and returns the old one. A full barrier. */
+export const xchg = leaf(
+  function* xchg(word: Word, value: number): Steps<number> {
+    return yield* perform(exchangeOp, [word, value]);
+  },
+  { address: [0] },
+);
+
+/** Atomically replaces `old` by `value`; `false`, and only a read, if the word says something else. */
+export const try_cmpxchg = leaf(
+  function* try_cmpxchg(word: Word, old: number, value: number): Steps<boolean> {
+    return yield* perform(compareOp, [word, old, value]);
+  },
+  { address: [0, 1] },
+);
+
+/** Atomically adds and returns the value before. A full barrier. */
+export const fetch_add = leaf(
+  function* fetch_add(word: Word, amount: number): Steps<number> {
+    return yield* perform(addOp, [word, amount]);
+  },
+  { address: [0] },
+);
+
+/** Atomically adds unless the value is `unless`; returns whether it did. A full barrier on success. */
+export const atomic_add_unless = leaf(
+  function* atomic_add_unless(word: Word, amount: number, unless: number): Steps<boolean> {
+    return yield* perform(addUnlessOp, [word, amount, unless]);
+  },
+  { address: [0] },
+);
+
+const readEntryOp = defineOp('read_entry', {
+  exec: (m, who, [word]: [Word]): Entry =>
+    follow(m, who, word) ? m.memory.loadWide(word) : m.memory.entry(0n, 0),
+  describe: (m, _who, [word], value) => ({ comment: m.describeEntry(word, value as Entry) }),
+});
+
+function storeEntry(m: Machine, who: Actor, word: Word, value: Entry): void {
+  if (word.frame < 0) {
+    m.memory.storeWide(word, value);
+    return;
+  }
+  const level = m.cells.peek(m.memory.info(word.frame).level);
+  const before = m.memory.peekWide(word);
+  m.memory.storeWide(word, value);
+  if (level < 0) return;
+  m.relink(word, level, before, value);
+  m.translations.entryStored(who, word.address, word.frame, level, value.bits);
+  for (const sanitizer of m.sanitizers) sanitizer.entryStored?.(m, who, word.address);
+}
+
+const writeEntryOp = defineOp('write_entry', {
+  exec: (m, who, [word, value]: [Word, Entry]) => {
+    if (follow(m, who, word)) storeEntry(m, who, word, value);
+    return undefined;
+  },
+});
+
+const exchangeEntryOp = defineOp('xchg_entry', {
+  exec: (m, who, [word, value]: [Word, Entry]): Entry => {
+    if (!follow(m, who, word)) return m.memory.entry(0n, 0);
+    const old = m.memory.loadWide(word);
+    storeEntry(m, who, word, value);
+    return old;
+  },
+  describe: (m, _who, [word], value) => ({ comment: m.describeEntry(word, value as Entry) }),
+});
+
+/** One 64-bit load of a page-table entry (or another pointer-sized word). */
+export function* read_entry(word: Word): Steps<Entry> {
+  return yield* perform(readEntryOp, [word]);
+}
+
+/** One 64-bit store of a page-table entry. Whoever can walk to it may cache it from now on. */
+export function* write_entry(word: Word, value: Entry): Steps<void> {
+  yield* perform(writeEntryOp, [word, value]);
+}
+
+/** One atomic 64-bit exchange of a page-table entry. */
+export function* xchg_entry(word: Word, value: Entry): Steps<Entry> {
+  return yield* perform(exchangeEntryOp, [word, value]);
+}

@@ -1,0 +1,152 @@
+import type { Actor } from '../actor.ts';
+import type { Machine } from '../machine.ts';
+import {
+  ALLOCATED,
+  FOREIGN,
+  FREE,
+  PENDING,
+  lifeGeneration,
+  lifeState,
+  makeLife,
+  type Page,
+} from '../memory.ts';
+import { defineOp, perform, type Steps } from '../op.ts';
+import { fn, leaf } from '../fn.ts';
+
+/**
+ * The page allocator.
+ *
+ * A fresh frame is named by who allocates and as his how-manieth, so unrelated allocations are independent.
+ * Where freed frames exist, handing one of them out again is another outcome of the same step: always
+ * recycling would hide "the compare fails", never recycling would hide the ABA problem.
+ */
+
+function recyclable(m: Machine): readonly number[] {
+  m.cells.get(m.memory.freeCount);
+  return m.memory.sets.at(m.cells.peek(m.memory.freeSet));
+}
+
+function takeFromPool(m: Machine, frame: number): void {
+  const { cells, memory } = m;
+  cells.set(memory.freeCount, cells.get(memory.freeCount) - 1);
+  const rest = memory.sets.at(cells.peek(memory.freeSet)).filter((other) => other !== frame);
+  cells.poke(memory.freeSet, memory.sets.id(rest));
+}
+
+function handOut(m: Machine, frame: number, state: number, level: number): Page {
+  const { cells, memory } = m;
+  const info = memory.info(frame);
+  const generation = lifeGeneration(cells.get(info.life)) + 1;
+  cells.set(info.life, makeLife(generation, state));
+  cells.poke(info.level, level);
+  memory.store(info.refcount, 1);
+  return memory.page(frame, generation);
+}
+
+interface AllocationArgs {
+  readonly what: string;
+  readonly level: number;
+  readonly recycle: boolean;
+}
+
+const allocateOp = defineOp('alloc_page', {
+  outcomes: (m, _who, [, , recycle]: [string, number, boolean]) =>
+    recycle ? 1 + recyclable(m).length : 1,
+  exec: (m, who, [what, level]) => {
+    if (m.outcome > 0) {
+      const frame = recyclable(m)[m.outcome - 1] as number;
+      takeFromPool(m, frame);
+      return handOut(m, frame, ALLOCATED, level);
+    }
+    const counter = m.cellsOf(who.index).allocated;
+    const ordinal = m.cells.peek(counter);
+    m.cells.poke(counter, ordinal + 1);
+    const name = ordinal === 0 ? `${what}@${who.name}` : `${what}${ordinal + 1}@${who.name}`;
+    return handOut(m, m.memory.frame(name).index, ALLOCATED, level);
+  },
+  describe: (m, _who, _args, value) => ({ comment: `-> ${m.memory.info((value as Page).frame).name}` }),
+});
+
+/**
+ * A zeroed page frame. `what` names it in diagrams; `level` is the page-table level it will hold, -1 for
+ * none; `recycle`: it may be any frame freed before.
+ */
+export function* allocate_frame({ what, level, recycle }: AllocationArgs): Steps<Page> {
+  return yield* perform(allocateOp, [what, level, recycle]);
+}
+
+const freeOp = defineOp('free_page', {
+  exec: (m, who, [page]: [Page]) => {
+    let allowed = true;
+    for (const sanitizer of m.sanitizers) {
+      if (sanitizer.free?.(m, who, page.frame, page.generation) === false) allowed = false;
+    }
+    if (allowed) returnToPool(m, page);
+    return undefined;
+  },
+  describe: (m, _who, [page]) => ({ comment: `${m.memory.info(page.frame).name} freed` }),
+});
+
+function returnToPool(m: Machine, page: Page): void {
+  const { cells, memory } = m;
+  const info = memory.info(page.frame);
+  cells.set(info.life, makeLife(lifeGeneration(cells.get(info.life)), FREE));
+  memory.store(info.refcount, 0);
+  cells.add(memory.freeCount, 1); // frees commute: the pool is a set
+  const pool = memory.sets.at(cells.peek(memory.freeSet));
+  cells.poke(memory.freeSet, memory.sets.id([...pool, page.frame].sort((a, b) => a - b)));
+}
+
+/** Gives a frame back to the allocator. */
+export function* free_frame(page: Page): Steps<void> {
+  yield* perform(freeOp, [page]);
+}
+
+const pendingOp = defineOp('mark_pending', {
+  exec: (m, _who, [page]: [Page]) => {
+    markPending(m, page);
+    return undefined;
+  },
+  ghost: true,
+});
+
+/** Records that a frame waits for a grace period; for predicates and diagrams. */
+export function markPending(m: Machine, page: Page): void {
+  const { life } = m.memory.info(page.frame);
+  const now = m.cells.get(life);
+  if (lifeGeneration(now) === page.generation && lifeState(now) === ALLOCATED) {
+    m.cells.set(life, makeLife(page.generation, PENDING));
+  }
+}
+
+export function* mark_pending(page: Page): Steps<void> {
+  yield* perform(pendingOp, [page]);
+}
+
+const foreignOp = defineOp('foreign_alloc', {
+  guard: (read, m) => read.get(m.memory.freeCount) > 0,
+  outcomes: (m) => recyclable(m).length,
+  exec: (m) => {
+    const frame = recyclable(m)[m.outcome] as number;
+    takeFromPool(m, frame);
+    return handOut(m, frame, FOREIGN, -1);
+  },
+  describe: (m, _who, _args, value) => ({
+    event: `${m.memory.info((value as Page).frame).name} is handed to another process`,
+  }),
+});
+
+const takeForeign = leaf(function* foreign_alloc(): Steps<Page> {
+  return yield* perform(foreignOp, []);
+});
+
+/** An owner outside the scenario that takes up to `count` freed frames, whenever there are any. */
+export const foreign_owner = fn(function* foreign_owner(count: number): Steps<void> {
+  for (let taken = 0; taken < count; taken++) yield* takeForeign();
+});
+
+/** Is this page, in this generation, still what the pointer meant? For checks of the kernel layer. */
+export function isLive(m: Machine, _who: Actor, page: Page): boolean {
+  const life = m.cells.get(m.memory.info(page.frame).life);
+  return lifeState(life) !== FREE && lifeGeneration(life) === page.generation;
+}

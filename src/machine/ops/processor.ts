@@ -1,0 +1,132 @@
+import type { Actor } from '../actor.ts';
+import { enterAtomic, interruptible, leaveAtomic, type Cpu } from '../cpu.ts';
+import type { Machine } from '../machine.ts';
+import { defineOp, perform, type Steps } from '../op.ts';
+import { fn, leaf, type AnyFn } from '../fn.ts';
+import { TASK } from '../cpu.ts';
+
+/** Interrupt state and inter-processor interrupts. */
+
+function own(m: Machine, who: Actor): Cpu {
+  return m.cpu(who.cpu);
+}
+
+const irqSaveOp = defineOp('irq_save', {
+  exec: (m, who) => {
+    const cpu = own(m, who);
+    const before = m.cells.get(cpu.irqOff);
+    if (before === 0) {
+      m.cells.set(cpu.irqOff, 1);
+      enterAtomic(m.cells, cpu);
+    }
+    return before;
+  },
+});
+
+const irqRestoreOp = defineOp('irq_restore', {
+  exec: (m, who, [flags]: [number]) => {
+    const cpu = own(m, who);
+    if (flags === 0 && m.cells.get(cpu.irqOff) === 1) {
+      m.cells.set(cpu.irqOff, 0);
+      leaveAtomic(m.cells, cpu);
+    }
+    return undefined;
+  },
+});
+
+/** Turns interrupts off on this CPU; returns the state before (0: they were on). */
+export const local_irq_save = leaf(function* local_irq_save(): Steps<number> {
+  return yield* perform(irqSaveOp, []);
+});
+
+/** Restores what `local_irq_save` returned. */
+export const local_irq_restore = leaf(function* local_irq_restore(flags: number): Steps<void> {
+  yield* perform(irqRestoreOp, [flags]);
+});
+
+const preemptOp = defineOp('preempt', {
+  exec: (m, who, [change]: [1 | -1]) => {
+    if (change === 1) enterAtomic(m.cells, own(m, who));
+    else leaveAtomic(m.cells, own(m, who));
+    return undefined;
+  },
+});
+
+/** Keeps the task on this CPU; such a region is an RCU read-side section too. */
+export const preempt_disable = leaf(function* preempt_disable(): Steps<void> {
+  yield* perform(preemptOp, [1]);
+});
+
+export const preempt_enable = leaf(function* preempt_enable(): Steps<void> {
+  yield* perform(preemptOp, [-1]);
+});
+
+const enterOp = defineOp('irq_enter', {
+  guard: (read, m, who) => interruptible(read, own(m, who)),
+  exec: (m, who) => {
+    const cpu = own(m, who);
+    m.cells.set(cpu.run, who.index + 1);
+    enterAtomic(m.cells, cpu);
+    return undefined;
+  },
+  describe: (_m, who) => ({ event: who.name }),
+  waitsFor: (m, who) => `${own(m, who).name} to take interrupts`,
+});
+
+const exitOp = defineOp('irq_exit', {
+  exec: (m, who) => {
+    const cpu = own(m, who);
+    m.cells.set(cpu.run, TASK);
+    leaveAtomic(m.cells, cpu);
+    return undefined;
+  },
+  describe: () => ({ event: 'returns from interrupt' }),
+});
+
+/**
+ * An interrupt handler: runs `handler` on its CPU once that takes interrupts, with interrupts off
+ * throughout; what it interrupted goes on only after it has returned.
+ */
+export const interrupt = fn(function* interrupt(handler: AnyFn, ...args: unknown[]): Steps<void> {
+  yield* perform(enterOp, []);
+  yield* (handler as unknown as (...args: unknown[]) => Steps<unknown>)(...args);
+  yield* perform(exitOp, []);
+});
+
+const sendOp = defineOp('send_ipi', {
+  exec: (m, who, [target, handler, args]: [number, AnyFn, readonly unknown[]]) => {
+    const cpu = m.cpu(target);
+    const handling = m.spawn(who, {
+      fn: interrupt as unknown as AnyFn,
+      args: [handler, ...args],
+      title: `IPI: ${handler.title}`,
+      kind: 'irq',
+      cpu: target,
+      column: cpu.name,
+    });
+    return handling.index;
+  },
+});
+
+/** Sends an inter-processor interrupt that runs `handler(...args)` on `cpu`. Returns what to wait for. */
+export const send_ipi = leaf(function* send_ipi(
+  cpu: number,
+  handler: AnyFn,
+  args: readonly unknown[],
+): Steps<number> {
+  return yield* perform(sendOp, [cpu, handler, args]);
+});
+
+const acknowledgedOp = defineOp('wait_ipi', {
+  guard: (read, m, _who, [handling]: [number]) => read.get(m.cellsOf(handling).status) !== 0,
+  exec: () => undefined,
+  waitsFor: (m, _who, [handling]) => {
+    const target = m.actor(handling);
+    return `${m.cpu(target.cpu).name} to handle <${target.name}>`;
+  },
+});
+
+/** Waits until the handler that `send_ipi` started has run on its target. */
+export const csd_lock_wait = leaf(function* csd_lock_wait(handling: number): Steps<void> {
+  yield* perform(acknowledgedOp, [handling]);
+});

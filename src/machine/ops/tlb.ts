@@ -1,0 +1,135 @@
+import type { Machine } from '../machine.ts';
+import { defineOp, perform, type Steps } from '../op.ts';
+import { leaf } from '../fn.ts';
+import type { InvalidationScope } from '../translations.ts';
+
+/** Invalidation of translation caches, and what changes the address space a CPU translates through. */
+
+const localOp = defineOp('invalidate_local', {
+  exec: (m, who, [root, start, end, tables]: ScopeArgs) => {
+    m.translations.invalidate(m.cpu(who.cpu), scope(root, start, end, tables));
+    return undefined;
+  },
+});
+
+type ScopeArgs = [
+  root: number | null,
+  start: number | null,
+  end: number | null,
+  tables: boolean,
+];
+
+function scope(
+  root: number | null,
+  start: number | null,
+  end: number | null,
+  tables: boolean,
+): InvalidationScope {
+  return {
+    tables,
+    ...(root === null ? {} : { root }),
+    ...(start === null || end === null ? {} : { start, end }),
+  };
+}
+
+/** Invalidates this CPU's translations in the scope: INVLPG, or a CR3 reload for all of them. */
+export function* invalidate_local(...args: ScopeArgs): Steps<void> {
+  yield* perform(localOp, args);
+}
+
+const broadcastIssueOp = defineOp('tlbi_issue', {
+  exec: (_m, _who, _args: ScopeArgs) => undefined,
+});
+
+const broadcastDoneOp = defineOp('tlbi_complete', {
+  exec: (m, _who, [root, start, end, tables]: ScopeArgs) => {
+    for (const cpu of m.cpus) m.translations.invalidate(cpu, scope(root, start, end, tables));
+    return undefined;
+  },
+});
+
+/** Issues a broadcast invalidation. Until it completes, other CPUs may go on using what it covers. */
+export const tlbi = leaf(function* tlbi(...args: ScopeArgs): Steps<void> {
+  yield* perform(broadcastIssueOp, args);
+});
+
+/** Waits until the issued invalidation has taken effect on every CPU; none of them executes anything. */
+export const dsb_ish = leaf(function* dsb_ish(...args: ScopeArgs): Steps<void> {
+  yield* perform(broadcastDoneOp, args);
+});
+
+const loadRootOp = defineOp('load_root', {
+  exec: (m, who, [root, flush]: [number, boolean]) => {
+    m.translations.loadRoot(who, m.cpu(who.cpu), root, flush);
+    return undefined;
+  },
+});
+
+/** Loads a page-table root (CR3, TTBR0); with `flush`, drops what was cached before. */
+export function* load_root(root: number, flush: boolean): Steps<void> {
+  yield* perform(loadRootOp, [root, flush]);
+}
+
+const lazyOp = defineOp('set_lazy', {
+  exec: (m, who, [lazy]: [boolean]) => {
+    const cpu = m.cpu(who.cpu);
+    m.cells.set(cpu.lazy, lazy ? 1 : 0);
+    if (!lazy) m.translations.resumed(who, cpu);
+    return undefined;
+  },
+});
+
+/** Enters or leaves lazy TLB mode: the root stays loaded, no user code runs. */
+export function* set_lazy(lazy: boolean): Steps<void> {
+  yield* perform(lazyOp, [lazy]);
+}
+
+/** A translation that an operation has promised to be gone: where it came from and what it said. */
+export interface Promised {
+  readonly source: number;
+  readonly bits: bigint;
+}
+
+const goneOp = defineOp('translations_gone', {
+  exec: (m, who, [promised]: [readonly Promised[]]) => {
+    for (const { source, bits } of promised) promiseGone(m, who.name, source, bits);
+    return undefined;
+  },
+  ghost: true,
+});
+
+function promiseGone(m: Machine, actor: string, source: number, bits: bigint): void {
+  const table = Math.floor(source / 4096);
+  const { arch, cells, memory, translations } = m;
+  const level = cells.peek(memory.info(table).level);
+  if (level < 0) return;
+  const { frame, present } = arch.decode(level, bits);
+  if (!present) return;
+  const life = cells.peek(memory.info(table).life);
+  if (memory.loadWide(memory.at(source, life >> 2)).bits === bits) return; // mapped again meanwhile
+  for (const cpu of m.cpus) {
+    for (const t of translations.held(cpu, frame)) {
+      if (t.source !== source || t.bits !== bits) continue;
+      if (!translations.usable(cpu, t)) translations.doom(cpu, t);
+      else {
+        const { name } = memory.info(frame);
+        m.violate({
+          kind: 'stale-translation',
+          actor,
+          object: name,
+          message: `${cpu.name} may still translate to ${name} after ${actor} has flushed that translation.`,
+          stops: false,
+        });
+      }
+    }
+  }
+}
+
+/**
+ * A check, not an operation of the protocol: the flush that just completed promised that these cleared
+ * entries are cached nowhere. A CPU that can still use one is a stale translation; one that cannot use it
+ * now must invalidate it before it can.
+ */
+export function* translations_gone(promised: readonly Promised[]): Steps<void> {
+  if (promised.length > 0) yield* perform(goneOp, [promised]);
+}

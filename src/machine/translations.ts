@@ -1,0 +1,247 @@
+import type { Actor } from './actor.ts';
+import { Interner, type Cell } from './cells.ts';
+import { isOut, type Cpu } from './cpu.ts';
+import type { Machine } from './machine.ts';
+import { lifeGeneration } from './memory.ts';
+
+/**
+ * Translation caches as may-sets.
+ *
+ * Hardware may walk the tables and cache what it finds at any time. Exploring every fill would be endless;
+ * instead each CPU has the set of translations and walk-cache entries that it *could* hold: everything that
+ * was reachable from its loaded root at any moment since the last invalidation that covered it. There are
+ * no fill steps, so a violation is a statement about sets: "this frame is freed while CPU0 may still hold a
+ * translation to it", true exactly if some hardware could.
+ *
+ * A set is kept per (CPU, frame): freeing a frame asks only for the translations that name it. Additions
+ * commute with each other; removals do not. An invalidation keeps what it could immediately refill, and
+ * for that reads the entries that the covered translations came from: without those reads "clear;
+ * invalidate" and "invalidate; clear" would look independent, and the second one is the bug.
+ *
+ * A translation that is not usable now (the vCPU is descheduled, the CPU lazy, the root not loaded) when its
+ * frame is freed is *doomed*: correct kernels leave such entries behind. The violation is a doomed entry
+ * becoming usable without an invalidation in between.
+ */
+export interface Translation {
+  /** Root table it belongs to, which also is its tag (ASID, PCID). */
+  readonly root: number;
+  /** Level of the table that holds the entry; 0 is the leaf table. */
+  readonly level: number;
+  /** Address of the entry it was read from, and what it said. */
+  readonly source: number;
+  readonly bits: bigint;
+  /** The frame it leads to: a page, or a table (then it is a walk-cache entry). */
+  readonly frame: number;
+  readonly isTable: boolean;
+  /** First virtual address it covers. */
+  readonly base: number;
+  readonly doomed: boolean;
+}
+
+/** What an invalidation covers. */
+export interface InvalidationScope {
+  /** Only translations of this root, or all. */
+  readonly root?: number;
+  readonly start?: number;
+  /** Exclusive. */
+  readonly end?: number;
+  /** Walk-cache entries too. A last-level-only flush leaves them. */
+  readonly tables: boolean;
+}
+
+export class Translations {
+  private readonly machine: Machine;
+  private readonly items: Interner<Translation> = new Interner(
+    (t) => `${t.root} ${t.level} ${t.source} ${t.bits} ${t.frame} ${t.base} ${t.doomed}`,
+  );
+  private readonly sets: Interner<readonly number[]> = new Interner((set) => set.join());
+  private readonly slots: Cell[][] = [];
+
+  constructor(machine: Machine) {
+    this.machine = machine;
+    this.sets.id([]); // the empty set is 0, a cell's first value
+  }
+
+  /** The cell that holds what `cpu` may have cached to `frame`. */
+  slot(cpu: Cpu, frame: number): Cell {
+    const row = (this.slots[cpu.index] ??= []);
+    return (row[frame] ??= this.machine.cells.allocate());
+  }
+
+  /** Everything that `cpu` may hold to `frame`, recorded. */
+  held(cpu: Cpu, frame: number): Translation[] {
+    return this.translations(this.machine.cells.get(this.slot(cpu, frame)));
+  }
+
+  private translations(set: number): Translation[] {
+    return this.sets.at(set).map((id) => this.items.at(id));
+  }
+
+  private frames(cpu: Cpu): readonly number[] {
+    return this.sets.at(this.machine.cells.get(cpu.tlbFrames));
+  }
+
+  /** Everything that `cpu` may hold, recorded. */
+  all(cpu: Cpu): Translation[] {
+    return this.frames(cpu).flatMap((frame) => this.held(cpu, frame));
+  }
+
+  /** Could the hardware use it at this moment? */
+  usable(cpu: Cpu, t: Translation): boolean {
+    const { cells } = this.machine;
+    if (isOut(cells, cpu)) return false;
+    if (cells.get(cpu.root) !== t.root) return false;
+    return t.isTable || cells.get(cpu.lazy) === 0;
+  }
+
+  private with(set: number, id: number): number {
+    const list = this.sets.at(set);
+    if (list.includes(id)) return set;
+    return this.sets.id([...list, id].sort((a, b) => a - b));
+  }
+
+  private without(set: number, id: number): number {
+    return this.sets.id(this.sets.at(set).filter((other) => other !== id));
+  }
+
+  private add(who: Actor, cpu: Cpu, t: Translation, generation: number): void {
+    const { cells, sanitizers } = this.machine;
+    const slot = this.slot(cpu, t.frame);
+    const before = cells.peek(slot);
+    cells.include(slot, this.with(before, this.items.id(t)));
+    if (before === 0) cells.include(cpu.tlbFrames, this.with(cells.peek(cpu.tlbFrames), t.frame));
+    for (const sanitizer of sanitizers) {
+      sanitizer.reachable?.(this.machine, who, cpu, t.frame, generation);
+    }
+  }
+
+  private remove(cpu: Cpu, t: Translation): void {
+    const { cells } = this.machine;
+    const slot = this.slot(cpu, t.frame);
+    const after = this.without(cells.get(slot), this.items.id(t));
+    cells.set(slot, after);
+    if (after === 0) {
+      cells.set(cpu.tlbFrames, this.without(cells.get(cpu.tlbFrames), t.frame));
+    }
+  }
+
+  /** Marks `t` as left behind by a correct kernel: it must be invalidated before it becomes usable. */
+  doom(cpu: Cpu, t: Translation): void {
+    if (t.doomed) return;
+    const { cells } = this.machine;
+    const slot = this.slot(cpu, t.frame);
+    const rest = this.without(cells.get(slot), this.items.id(t));
+    cells.set(slot, this.with(rest, this.items.id({ ...t, doomed: true })));
+  }
+
+  /**
+   * The entry at `address` in the table `frame` now says `bits`: every CPU that can walk there may cache it.
+   * Whether a CPU can is read for cleared entries too: loading a root (or linking the table) before the
+   * clearing leaves a translation that loading it afterwards does not.
+   */
+  entryStored(who: Actor, address: number, frame: number, level: number, bits: bigint): void {
+    const { arch, cells, cpus } = this.machine;
+    const { present } = arch.decode(level, bits);
+    for (const cpu of cpus) {
+      const root = cells.get(cpu.root);
+      if (root === 0) continue;
+      for (const base of this.walkBases(cpu, root, frame)) {
+        if (present) this.reach(who, cpu, root, address, level, bits, base);
+      }
+    }
+  }
+
+  /** The virtual addresses at which a walk of `cpu` from `root` can arrive in the table `frame`. */
+  private walkBases(cpu: Cpu, root: number, frame: number): number[] {
+    if (frame === root) return [0];
+    const bases = this.held(cpu, frame)
+      .filter((t) => t.isTable && t.root === root)
+      .map((t) => t.base);
+    return [...new Set(bases)].sort((a, b) => a - b);
+  }
+
+  private reach(
+    who: Actor,
+    cpu: Cpu,
+    root: number,
+    address: number,
+    level: number,
+    bits: bigint,
+    tableBase: number,
+  ): void {
+    const { arch, memory } = this.machine;
+    const entry = arch.decode(level, bits);
+    const step = 2 ** (arch.levels[level]?.shift ?? 0);
+    const base = tableBase + ((address % 4096) >> 3) * step;
+    const t: Translation = {
+      root,
+      level,
+      source: address,
+      bits,
+      frame: entry.frame,
+      isTable: entry.table,
+      base,
+      doomed: false,
+    };
+    const word = memory.at(address, 0);
+    this.add(who, cpu, t, memory.peekWide(word).generation);
+    if (entry.table) this.reachTable(who, cpu, root, entry.frame, base);
+  }
+
+  /** Everything below a table that became reachable. */
+  private reachTable(who: Actor, cpu: Cpu, root: number, frame: number, base: number): void {
+    const { arch, cells, memory } = this.machine;
+    const info = memory.info(frame);
+    const level = cells.peek(info.level);
+    if (level < 0) return;
+    for (const address of memory.wordsOf(frame)) {
+      const pointer = memory.at(address, lifeGeneration(cells.peek(info.life)));
+      if (!arch.decode(level, memory.peekWide(pointer).bits).present) continue;
+      const { bits } = memory.loadWide(pointer);
+      this.reach(who, cpu, root, address, level, bits, base);
+    }
+  }
+
+  /** Is what `t` says still there to be found, by a walk of `cpu` that starts from its root or caches? */
+  private refillable(cpu: Cpu, t: Translation): boolean {
+    const { cells, memory } = this.machine;
+    if (cells.get(cpu.root) !== t.root) return false;
+    const table = Math.floor(t.source / 4096);
+    if (table !== t.root && !this.held(cpu, table).some((up) => up.isTable && up.root === t.root)) {
+      return false;
+    }
+    const life = cells.get(memory.info(table).life);
+    return memory.loadWide(memory.at(t.source, lifeGeneration(life))).bits === t.bits;
+  }
+
+  /** An invalidation on `cpu` takes effect. What it could refill at once stays. */
+  invalidate(cpu: Cpu, scope: InvalidationScope): void {
+    const covered = this.all(cpu).filter((t) => this.covers(scope, t));
+    covered.sort((a, b) => b.level - a.level); // a table's entry first, then what it leads to
+    for (const t of covered) {
+      if (!this.refillable(cpu, t)) this.remove(cpu, t);
+    }
+  }
+
+  private covers(scope: InvalidationScope, t: Translation): boolean {
+    if (t.isTable && !scope.tables) return false;
+    if (scope.root !== undefined && scope.root !== t.root) return false;
+    if (scope.start === undefined || scope.end === undefined) return true;
+    const size = 2 ** (this.machine.arch.levels[t.level]?.shift ?? 0);
+    return t.base < scope.end && scope.start < t.base + size;
+  }
+
+  /** Loads a root. With `flush`, everything cached before is dropped first (no PCID, or a stale one). */
+  loadRoot(who: Actor, cpu: Cpu, root: number, flush: boolean): void {
+    const { cells } = this.machine;
+    cells.set(cpu.root, root);
+    if (flush) for (const t of this.all(cpu)) this.remove(cpu, t);
+    if (root !== 0) this.reachTable(who, cpu, root, root, 0);
+    this.resumed(who, cpu);
+  }
+
+  /** `cpu` can use translations that it could not use before. */
+  resumed(who: Actor, cpu: Cpu): void {
+    for (const sanitizer of this.machine.sanitizers) sanitizer.resume?.(this.machine, who, cpu);
+  }
+}

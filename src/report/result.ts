@@ -1,0 +1,127 @@
+import type { Site } from '../base/errors.ts';
+import type { ViolationKind } from '../machine/violation.ts';
+
+/**
+ * The result of a check, as plain data. Every renderer (columns, tagged, JSON) is a function of this and of
+ * nothing else; how it was found is not in here.
+ */
+
+export type Verdict = 'safe' | 'fails' | 'vacuous' | 'inconclusive';
+
+/** One executed step of a run. */
+export interface Step {
+  /** 1-based row number. */
+  readonly n: number;
+  readonly actor: string;
+  /** Diagram column: the CPU it happens on. */
+  readonly column: string;
+  /** Name of the machine op. */
+  readonly op: string;
+  /** Enclosing function activations, outermost first. The function of a leaf statement is not among them. */
+  readonly frames: readonly StepFrame[];
+  /** The function that executes the step as a single statement (`READ_ONCE`), or null. */
+  readonly leaf: LeafCall | null;
+  /** If set, the CPU does not execute this itself: printed in angle brackets instead of the statement. */
+  readonly event: string | null;
+  /** What was observed: `-> pteA`, `none`, `true`. */
+  readonly comment: string | null;
+  /** Names of the frames (tables, pages) that the step touched. */
+  readonly objects: readonly string[];
+  /** Where the statement stands in the source, as a stack position. */
+  readonly site: Site | null;
+  /** A sanitizer's own step: shown only if it found something. */
+  readonly ghost: boolean;
+  /** What it found. */
+  readonly violation: ViolationReport | null;
+}
+
+export interface StepFrame {
+  readonly name: string;
+  /** Ordinal of the call within its actor: two activations of one function differ in it. */
+  readonly call: number;
+}
+
+export interface LeafCall {
+  readonly name: string;
+  /** Positions of arguments that C passes by address. */
+  readonly address: readonly number[];
+}
+
+export interface ViolationReport {
+  readonly kind: ViolationKind;
+  readonly actor: string;
+  readonly object: string;
+  /** One sentence: "vCPU0 reads page table pteA after vCPU1 has freed it." */
+  readonly message: string;
+}
+
+export interface RunReport {
+  /** Columns in scenario order; only those in which something happens. */
+  readonly columns: readonly string[];
+  readonly steps: readonly Step[];
+  /** For a deadlock: what each blocked actor waits for ("CPU0 waits for mmap_lock, held by CPU1"). */
+  readonly waiting: readonly string[];
+  readonly violation: ViolationReport | null;
+  readonly switches: number;
+  /** `global`: no run with fewer switches, or as many switches and fewer steps, violates. */
+  readonly minimal: 'global' | 'within-run';
+  /** The schedule part of the replay token. */
+  readonly schedule: string;
+}
+
+export interface Explored {
+  readonly runs: number;
+  readonly steps: number;
+  readonly deadlocks: number;
+  /** Runs given up by `assume`. */
+  readonly blocked: number;
+  /** Prefixes the reduction recognised as explored before. */
+  readonly sleepBlocked: number;
+  /** True if nothing was left out. */
+  readonly exhaustive: boolean;
+  /** Milliseconds; the only field that is not the same on every machine. */
+  readonly ms: number;
+}
+
+/** Why a search stopped before its end. */
+export interface LimitHit {
+  /** As in `--limit`: `runs`, `steps`, `time`, `switches`, `memory`; `bounded` for a loop's bound; `interrupt` for Ctrl-C. */
+  readonly name: string;
+  readonly value: number;
+  /** Runs that ended at a loop's bound. */
+  readonly runs?: number;
+  readonly site?: Site | null;
+}
+
+export interface VariantResult {
+  readonly scenario: string;
+  /** Six hex digits: changes when the scenario or variant does. */
+  readonly fingerprint: string;
+  readonly variant: string;
+  /** Stable short name of the machine: `x86_64.kvm_guest`. */
+  readonly machine: string;
+  /** For people: `x86-64 KVM guest, 2 vCPUs`. */
+  readonly machineTitle: string;
+  readonly model: 'sc';
+  /** Declared verdict; for `fails`, with its kinds. */
+  readonly expected: { readonly verdict: 'safe' | 'fails'; readonly kinds: readonly ViolationKind[] };
+  readonly verdict: Verdict;
+  /** Verdict and kinds are as declared. */
+  readonly ok: boolean;
+  /** Every kind of violation found, sorted. */
+  readonly kinds: readonly ViolationKind[];
+  readonly explored: Explored;
+  readonly sometimes: Readonly<Record<string, 'seen' | 'never'>>;
+  readonly limit: LimitHit | null;
+  /** Patched functions that no actor ever called (verdict is then vacuous; E201). */
+  readonly neverCalled: readonly { readonly name: string; readonly site: Site | null }[];
+  /** The minimal failing run, if any. */
+  readonly run: RunReport | null;
+  /** Full replay token of `run`. */
+  readonly token: string | null;
+  /** Parameters of the environment that are part of the question, one per entry: "host preempts vCPU0 once". */
+  readonly assumptions: readonly string[];
+}
+
+/** Gives the text of a source line (1-based), or null: then a step shows its function's name only. */
+export type SourceLines = (file: string, line: number) => string | null;

@@ -1,0 +1,20 @@
+import type { Sanitizer } from '../machine/machine.ts';
+import { atomic_sleep } from './atomic-sleep.ts';
+import { leak } from './leak.ts';
+import { leftovers } from './leftovers.ts';
+import { stale_translation } from './stale-translation.ts';
+import { use_after_free } from './use-after-free.ts';
+
+/**
+ * The checks that are always on. To add one: write a `Sanitizer` in a file of its own, add it here, and
+ * give it a smallest program that trips it and a smallest correct one that must not
+ * (`test/sanitizers/`). What it reads of the machine goes through `cells.get`, so that it joins the
+ * footprint of the step it watches.
+ */
+export const all_sanitizers: readonly Sanitizer[] = [
+  use_after_free,
+  stale_translation,
+  atomic_sleep,
+  leftovers,
+  leak,
+];

@@ -1,0 +1,98 @@
+import type { ActorResult, Machine, Sanitizer } from '../machine/machine.ts';
+import { ALLOCATED, PENDING, lifeGeneration, lifeState } from '../machine/memory.ts';
+
+/**
+ * Memory that nobody has any more. When everything is quiet, a live page table must be reachable from a
+ * root, and a page's reference count must be what its holders explain: one per mapping, one per reference
+ * that an actor returned, and what the scenario itself said it keeps.
+ */
+export const leak: Sanitizer = {
+  name: 'leak',
+
+  quiescence(machine, results) {
+    const { cells, memory } = machine;
+    const reached = reachedTables(machine);
+    const mapped = mappings(machine, reached);
+    const returned = returnedReferences(results);
+    for (const info of memory.frames.slice(1)) {
+      const life = cells.peek(info.life);
+      const state = lifeState(life);
+      if (state !== ALLOCATED && state !== PENDING) continue;
+      const isTable = cells.peek(info.level) >= 0;
+      if (isTable) {
+        if (!reached.has(info.index)) complain(machine, info.name, 'a page table that no root reaches');
+        continue;
+      }
+      const key = `${info.index}/${lifeGeneration(life)}`;
+      const kept = (machine.objects.get(`kept:${info.index}`) as number | undefined) ?? 0;
+      const explained = (mapped.get(info.index) ?? 0) + (returned.get(key) ?? 0) + kept;
+      const count = cells.peek(info.refcount.cell);
+      if (count > explained) {
+        complain(machine, info.name, `${count} references, of which ${explained} have a holder`);
+      } else if (count < explained) {
+        machine.violate({
+          kind: 'refcount',
+          actor: 'everyone',
+          object: info.name,
+          message: `${info.name} has ${count} references for ${explained} holders.`,
+          stops: false,
+        });
+      }
+    }
+  },
+};
+
+function complain(machine: Machine, object: string, what: string): void {
+  machine.violate({
+    kind: 'leak',
+    actor: 'everyone',
+    object,
+    message: `${object} is left behind: ${what}.`,
+    stops: false,
+  });
+}
+
+/** Tables that a root of the scenario leads to. Roots are registered by the kernel layer's address spaces. */
+function reachedTables(machine: Machine): Set<number> {
+  const reached = new Set<number>();
+  const visit = (frame: number): void => {
+    if (reached.has(frame)) return;
+    reached.add(frame);
+    for (const entry of entriesOf(machine, frame)) if (entry.table) visit(entry.frame);
+  };
+  for (const root of (machine.objects.get('roots') as readonly number[] | undefined) ?? []) visit(root);
+  return reached;
+}
+
+function entriesOf(machine: Machine, frame: number): ReturnType<Machine['arch']['decode']>[] {
+  const { arch, cells, memory } = machine;
+  const level = cells.peek(memory.info(frame).level);
+  if (level < 0) return [];
+  return memory
+    .wordsOf(frame)
+    .map((address) => arch.decode(level, memory.peekWide(memory.at(address, 0)).bits))
+    .filter((entry) => entry.present);
+}
+
+function mappings(machine: Machine, tables: ReadonlySet<number>): Map<number, number> {
+  const counts = new Map<number, number>();
+  for (const table of tables) {
+    for (const entry of entriesOf(machine, table)) {
+      if (!entry.table) counts.set(entry.frame, (counts.get(entry.frame) ?? 0) + 1);
+    }
+  }
+  return counts;
+}
+
+/** A reference that an actor returned is held, not leaked. */
+function returnedReferences(results: readonly ActorResult[]): Map<string, number> {
+  const counts = new Map<string, number>();
+  for (const { value } of results) {
+    for (const page of Array.isArray(value) ? (value as unknown[]) : [value]) {
+      if (typeof page !== 'object' || page === null || !('frame' in page) || !('generation' in page)) continue;
+      const key = `${String(page.frame)}/${String(page.generation)}`;
+      counts.set(key, (counts.get(key) ?? 0) + 1);
+    }
+  }
+  return counts;
+}

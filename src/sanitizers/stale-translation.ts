@@ -1,0 +1,58 @@
+import type { Actor } from '../machine/actor.ts';
+import type { Cpu } from '../machine/cpu.ts';
+import type { Machine, Sanitizer } from '../machine/machine.ts';
+import { FREE, lifeGeneration, lifeState } from '../machine/memory.ts';
+import type { Translation } from '../machine/translations.ts';
+
+/**
+ * No translation cache may be able to use a frame that is not what it was (S1 of the specification).
+ *
+ * When a frame is freed, a translation that its CPU can use at that moment is a violation. One that it
+ * cannot use (its vCPU is descheduled, its root not loaded) is doomed instead; the violation is then the
+ * CPU becoming able to use it before an invalidation. Mapping a frame that is free is caught as well. The
+ * other form, a translation that outlives the flush that promised it gone, is the op `translations_gone`.
+ */
+export const stale_translation: Sanitizer = {
+  name: 'stale-translation',
+
+  free(machine, who, frame) {
+    for (const cpu of machine.cpus) {
+      for (const t of machine.translations.held(cpu, frame)) {
+        if (machine.translations.usable(cpu, t)) report(machine, who, cpu, t, 'freed while');
+        else machine.translations.doom(cpu, t);
+      }
+    }
+    return true;
+  },
+
+  resume(machine, who, cpu) {
+    for (const t of machine.translations.all(cpu)) {
+      if (t.doomed && machine.translations.usable(cpu, t)) report(machine, who, cpu, t, 'gone, yet');
+    }
+  },
+
+  reachable(machine, who, cpu, frame, generation) {
+    const { life, name } = machine.memory.info(frame);
+    const now = machine.cells.get(life);
+    if (lifeState(now) !== FREE && lifeGeneration(now) === generation) return;
+    machine.violate({
+      kind: 'stale-translation',
+      actor: who.name,
+      object: name,
+      message: `${who.name} maps ${name} for ${cpu.name} although it has been freed.`,
+      stops: false,
+    });
+  },
+};
+
+function report(machine: Machine, who: Actor, cpu: Cpu, t: Translation, how: string): void {
+  const { name } = machine.memory.info(t.frame);
+  const cache = t.isTable ? 'walk cache still leads to table' : 'TLB may still map';
+  machine.violate({
+    kind: 'stale-translation',
+    actor: who.name,
+    object: name,
+    message: `${name} is ${how} ${cpu.name}'s ${cache} ${t.isTable ? name : `0x${t.base.toString(16)} to it`}.`,
+    stops: false,
+  });
+}

@@ -1,0 +1,42 @@
+import { x86_64_descriptor } from '../../src/arch/x86-64.ts';
+import type { Program } from '../../src/explore/run.ts';
+import { Machine } from '../../src/machine/machine.ts';
+import type { Word } from '../../src/machine/memory.ts';
+import type { Steps } from '../../src/machine/op.ts';
+import { all_sanitizers } from '../../src/sanitizers/index.ts';
+
+/** Small programs over plain words, each actor on a CPU of its own with every sanitizer watching. */
+export interface ThreadProgram<W extends string> {
+  /** Initial values of the words. */
+  readonly words: Readonly<Record<W, number>>;
+  /** One generator per thread; `main` threads may wait for others with `join`. */
+  readonly threads: (word: Readonly<Record<W, Word>>) => readonly (() => Steps<unknown>)[];
+}
+
+export function build<W extends string>(program: ThreadProgram<W>): Program {
+  const probe = program.threads({} as Readonly<Record<W, Word>>).length;
+  const machine = new Machine({
+    arch: x86_64_descriptor,
+    cpus: Array.from({ length: probe }, (_, at) => ({ name: `CPU${at}`, virtual: false })),
+    sanitizers: all_sanitizers,
+  });
+  const words = Object.fromEntries(
+    Object.entries<number>(program.words).map(([name, value]) => [
+      name,
+      machine.memory.variable(name, value),
+    ]),
+  ) as Record<W, Word>;
+  const actors = program.threads(words).map((begin, at) => ({
+    actor: machine.addActor({
+      name: `CPU${at}`,
+      column: `CPU${at}`,
+      cpu: at,
+      kind: 'task',
+      daemon: false,
+      shared: false,
+      creator: -1,
+    }),
+    begin,
+  }));
+  return { machine, actors, patches: new Map(), traced: false, stepChecks: [] };
+}

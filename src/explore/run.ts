@@ -101,7 +101,12 @@ export class Run {
     let coroutine = this.coroutines.get(id);
     if (!coroutine) {
       const { patches, traced } = this.program;
-      coroutine = new Coroutine(actor.name, begin, { patches, traced, statistics: this.statistics });
+      coroutine = new Coroutine(actor.name, begin, {
+        patches,
+        cpu: actor.cpu,
+        traced,
+        statistics: this.statistics,
+      });
       this.coroutines.set(id, coroutine);
     }
     this.nodes[actor.index] = coroutine.root;

@@ -58,6 +58,7 @@ export class Coroutine {
   readonly entered: Set<unknown> = new Set();
   private readonly begin: () => Steps<unknown>;
   private readonly patches: PatchTable;
+  private readonly cpu: number;
   private readonly traced: boolean;
   private readonly statistics: TrieStatistics;
   private live: Live | null = null;
@@ -65,14 +66,15 @@ export class Coroutine {
   constructor(
     name: string,
     begin: () => Steps<unknown>,
-    options: { patches: PatchTable; traced: boolean; statistics: TrieStatistics },
+    options: { patches: PatchTable; cpu: number; traced: boolean; statistics: TrieStatistics },
   ) {
     this.name = name;
     this.begin = begin;
     this.patches = options.patches;
+    this.cpu = options.cpu;
     this.traced = options.traced;
     this.statistics = options.statistics;
-    const activation = new Activation(this.patches);
+    const activation = new Activation(this.patches, this.cpu);
     const steps = within(activation, () => begin());
     this.statistics.generators++;
     this.root = this.node(steps, activation, null, undefined, false);
@@ -136,7 +138,7 @@ export class Coroutine {
     const path: TrieNode[] = [];
     for (let at: TrieNode | null = node; at; at = at.parent) path.push(at);
     path.reverse();
-    const activation = new Activation(this.patches);
+    const activation = new Activation(this.patches, this.cpu);
     this.statistics.generators++;
     const steps = within(activation, () => this.begin());
     for (const expected of path) {

@@ -48,13 +48,15 @@ export class Activation {
   frame: Frame | null = null;
   calls = 0;
   readonly patches: PatchTable;
+  readonly cpu: number;
   /** Patched functions and functions whose return somebody asked about, as they happen. */
   readonly returned: { fn: AnyFn; value: unknown }[] = [];
   readonly entered: Set<unknown> = new Set();
   private readonly unstarted: Map<object, { name: string; at: Error }> = new Map();
 
-  constructor(patches: PatchTable) {
+  constructor(patches: PatchTable, cpu: number) {
     this.patches = patches;
+    this.cpu = cpu;
   }
 
   created(steps: object, name: string): void {
@@ -91,9 +93,9 @@ export function within<T>(activation: Activation, advance: () => T): T {
   }
 }
 
-/** The patches of the actor that is being advanced: what a dynamic actor it creates inherits. */
-export function currentActivation(): Activation | null {
-  return current;
+/** The CPU of the actor that is being advanced: tasks stay on theirs, so this is no access. */
+export function smp_processor_id(): number {
+  return current ? current.cpu : -1;
 }
 
 const machinery = /\/machine\/(fn|op|coroutine)\.[jt]s$/;

@@ -4,8 +4,9 @@ import type { ArchDescriptor } from './arch.ts';
 import { Cells, Interner, type Cell, type Reader } from './cells.ts';
 import { TASK, isOut, makeCpu, taskMayRun, type Cpu } from './cpu.ts';
 import type { AnyFn } from './fn.ts';
-import { FREE, Memory, lifeGeneration, lifeState, type Entry, type Word } from './memory.ts';
+import { FREE, Memory, lifeGeneration, lifeState, type Entry, type Page } from './memory.ts';
 import type { Op } from './op.ts';
+import type { MappingClaim } from './ops/pages.ts';
 import type { OpenSections } from './ops/rcu.ts';
 import { Translations } from './translations.ts';
 import type { Violation } from './violation.ts';
@@ -28,6 +29,10 @@ export interface Sanitizer {
   mightSleep?(machine: Machine, who: Actor, what: string): boolean;
   /** A word of a page table was stored. */
   entryStored?(machine: Machine, who: Actor, address: number): void;
+  /** A lookup has taken a reference on `page`, which it claims is mapped. */
+  claim?(machine: Machine, who: Actor, page: Page, claim: MappingClaim): void;
+  /** The lookup ends, with the page or without. */
+  settle?(machine: Machine, who: Actor, page: Page | null): void;
   /** The run has ended with every actor finished: a final state. */
   quiescence?(machine: Machine, results: readonly ActorResult[]): void;
 }
@@ -72,7 +77,7 @@ interface ActorCells {
 /** A simulated multiprocessor. It executes one op at a time and knows neither Linux nor the search. */
 export class Machine {
   readonly cells: Cells = new Cells();
-  readonly memory: Memory = new Memory(this.cells);
+  readonly memory: Memory;
   readonly arch: ArchDescriptor;
   readonly cpus: readonly Cpu[];
   readonly actors: Actor[] = [];
@@ -95,6 +100,7 @@ export class Machine {
 
   constructor(options: MachineOptions) {
     this.arch = options.arch;
+    this.memory = new Memory(this.cells, options.arch);
     this.cpus = options.cpus.map((cpu, at) => makeCpu(this.cells, at, cpu.name, cpu.virtual));
     this.sanitizers = options.sanitizers ?? [];
     this.settings = options.settings ?? {};
@@ -214,26 +220,18 @@ export class Machine {
   }
 
   /** Keeps count of the entries that point to each table, if a predicate asks about unlinked ones. */
-  relink(word: Word, level: number, before: Entry, after: Entry): void {
+  relink(before: Entry, after: Entry): void {
     if (!this.tracksLinks) return;
-    for (const [entry, change] of [
-      [before, -1],
-      [after, 1],
-    ] as const) {
-      const { present, table, frame } = this.arch.decode(level, entry.bits);
-      if (present && table && frame !== word.frame) {
-        this.cells.add(this.memory.info(frame).links, change);
-      }
-    }
+    if (before.table) this.cells.add(this.memory.info(before.frame).links, -1);
+    if (after.table) this.cells.add(this.memory.info(after.frame).links, 1);
   }
 
   /** `-> pteA`, `-> X`, `none`: what an entry just read says. */
-  describeEntry(word: Word, value: Entry): string {
-    const level = word.frame < 0 ? -1 : this.cells.peek(this.memory.info(word.frame).level);
-    if (level < 0) return `0x${value.bits.toString(16)}`;
-    const entry = this.arch.decode(level, value.bits);
-    if (!entry.present) return 'none';
-    return `-> ${this.memory.frames[entry.frame]?.name ?? `frame ${entry.frame}`}`;
+  describeEntry(value: Entry): string {
+    if (value.present) {
+      return `-> ${this.memory.frames[value.frame]?.name ?? `frame ${value.frame}`}`;
+    }
+    return value.bits === 0n ? 'none' : `0x${value.bits.toString(16)}`;
   }
 
   stop(actor: number): void {

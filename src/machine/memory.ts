@@ -1,3 +1,4 @@
+import type { ArchDescriptor, DecodedEntry } from './arch.ts';
 import { Interner, type Cell, type Cells } from './cells.ts';
 
 /**
@@ -53,8 +54,18 @@ export interface Word {
   readonly epoch: Cell;
 }
 
-/** The value of a wide word: 64 bits, and the generation of the frame they point to. Interned, frozen. */
-export interface Entry {
+/** A pointer to entry `index` of the table in `frame`, as actors compute it from a value they read. */
+export interface EntryPointer {
+  readonly frame: number;
+  readonly generation: number;
+  readonly index: number;
+}
+
+/**
+ * The value of a wide word: 64 bits, and the generation of the frame they point to; for a word of a page
+ * table also what the bits mean at its level. Interned, frozen. Equal entries have equal `bits`.
+ */
+export interface Entry extends DecodedEntry {
   readonly bits: bigint;
   readonly generation: number;
 }
@@ -86,13 +97,14 @@ interface WordCells {
 }
 
 const LOW_MASK = 0xffffffffn;
+const notAnEntry: DecodedEntry = { present: false, table: false, writable: false, frame: -1 };
 
 export class Memory {
   readonly frames: FrameInfo[] = [];
   readonly frameByName: Map<string, number> = new Map();
   private readonly words: Map<number, WordCells> = new Map();
   private readonly pointers: Map<string, Word> = new Map();
-  private readonly entries: Map<bigint, Entry[]> = new Map();
+  private readonly entries: Map<bigint, Entry>[][] = [];
   private readonly pages: Page[][] = [];
   private readonly tables: number[][] = [];
   private nextStatic = STATIC_BASE;
@@ -101,9 +113,11 @@ export class Memory {
   readonly freeSet: Cell;
   readonly sets: Interner<readonly number[]> = new Interner((list) => list.join());
   private readonly cells: Cells;
+  private readonly arch: ArchDescriptor;
 
-  constructor(cells: Cells) {
+  constructor(cells: Cells, arch: ArchDescriptor) {
     this.cells = cells;
+    this.arch = arch;
     this.freeCount = cells.allocate();
     this.sets.id([]);
     this.freeSet = cells.allocate();
@@ -138,6 +152,12 @@ export class Memory {
     const pointer: Word = Object.freeze({ address, frame, generation, ...cells });
     this.pointers.set(key, pointer);
     return pointer;
+  }
+
+  /** The word that a pointer computed from an entry means. */
+  resolve(place: Word | EntryPointer): Word {
+    if ('cell' in place) return place;
+    return this.at(place.frame * PAGE_SIZE + place.index * 8, place.generation);
   }
 
   /** A named 32-bit word of static kernel memory. */
@@ -179,10 +199,17 @@ export class Memory {
     return this.frames[frame] as FrameInfo;
   }
 
-  entry(bits: bigint, generation: number): Entry {
-    let list = this.entries.get(bits);
-    if (!list) this.entries.set(bits, (list = []));
-    return (list[generation] ??= Object.freeze({ bits, generation }));
+  /** The value `bits`, pointing into `generation` of its frame, read at `level` (-1: not a page table). */
+  entry(bits: bigint, generation: number, level = -1): Entry {
+    const byLevel = (this.entries[level + 1] ??= []);
+    const byBits = (byLevel[generation] ??= new Map());
+    let entry = byBits.get(bits);
+    if (!entry) {
+      const meaning = level < 0 ? notAnEntry : this.arch.decode(level, bits);
+      entry = Object.freeze({ bits, generation, ...meaning });
+      byBits.set(bits, entry);
+    }
+    return entry;
   }
 
   page(frame: number, generation: number): Page {
@@ -193,12 +220,15 @@ export class Memory {
   /** The wide value of a word, without recording: the caller has recorded the low half. */
   peekWide(word: Word): Entry {
     const { cells } = this;
-    if (word.frame >= 0 && cells.peek(word.epoch) !== lifeGeneration(cells.peek(this.info(word.frame).life))) {
-      return this.entry(0n, 0);
+    let level = -1;
+    if (word.frame >= 0) {
+      const info = this.info(word.frame);
+      level = cells.peek(info.level);
+      if (cells.peek(word.epoch) !== lifeGeneration(cells.peek(info.life))) return this.entry(0n, 0, level);
     }
     const low = BigInt(cells.peek(word.cell) >>> 0);
     const high = BigInt(cells.peek(word.high) >>> 0);
-    return this.entry((high << 32n) | low, cells.peek(word.target));
+    return this.entry((high << 32n) | low, cells.peek(word.target), level);
   }
 
   loadWide(word: Word): Entry {

@@ -92,6 +92,14 @@ function sameArgument(a: unknown, b: unknown): boolean {
   if (Array.isArray(a) && Array.isArray(b)) {
     return a.length === b.length && a.every((item, at) => sameArgument(item, b[at]));
   }
+  if (typeof a === 'object' && typeof b === 'object' && a !== null && b !== null) {
+    const fields = Object.entries(a);
+    const others = b as Readonly<Record<string, unknown>>;
+    return (
+      fields.length === Object.keys(b).length &&
+      fields.every(([name, item]) => sameArgument(item, others[name]))
+    );
+  }
   return false;
 }
 

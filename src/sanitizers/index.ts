@@ -4,6 +4,7 @@ import { leak } from './leak.ts';
 import { leftovers } from './leftovers.ts';
 import { stale_translation } from './stale-translation.ts';
 import { use_after_free } from './use-after-free.ts';
+import { wrong_page } from './wrong-page.ts';
 
 /**
  * The checks that are always on. To add one: write a `Sanitizer` in a file of its own, add it here, and
@@ -14,6 +15,7 @@ import { use_after_free } from './use-after-free.ts';
 export const all_sanitizers: readonly Sanitizer[] = [
   use_after_free,
   stale_translation,
+  wrong_page,
   atomic_sleep,
   leftovers,
   leak,

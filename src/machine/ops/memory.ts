@@ -1,6 +1,6 @@
 import type { Actor } from '../actor.ts';
 import type { Machine } from '../machine.ts';
-import type { Entry, Word } from '../memory.ts';
+import type { Entry, EntryPointer, Word } from '../memory.ts';
 import { defineOp, perform, type Steps } from '../op.ts';
 import { leaf } from '../fn.ts';
 
@@ -104,54 +104,57 @@ export const atomic_add_unless = leaf(
   { address: [0] },
 );
 
+/** A word, or a pointer to a table entry computed from a value that was read. */
+export type Place = Word | EntryPointer;
+
 const readEntryOp = defineOp('read_entry', {
-  exec: (m, who, [word]: [Word]): Entry =>
-    follow(m, who, word) ? m.memory.loadWide(word) : m.memory.entry(0n, 0),
-  describe: (m, _who, [word], value) => ({ comment: m.describeEntry(word, value as Entry) }),
+  exec: (m, who, [place]: [Place]): Entry => {
+    const word = m.memory.resolve(place);
+    return follow(m, who, word) ? m.memory.loadWide(word) : m.memory.entry(0n, 0);
+  },
+  describe: (m, _who, _args, value) => ({ comment: m.describeEntry(value as Entry) }),
 });
 
 function storeEntry(m: Machine, who: Actor, word: Word, value: Entry): void {
-  if (word.frame < 0) {
-    m.memory.storeWide(word, value);
-    return;
-  }
-  const level = m.cells.peek(m.memory.info(word.frame).level);
+  const level = word.frame < 0 ? -1 : m.cells.peek(m.memory.info(word.frame).level);
   const before = m.memory.peekWide(word);
   m.memory.storeWide(word, value);
   if (level < 0) return;
-  m.relink(word, level, before, value);
+  m.relink(before, m.memory.entry(value.bits, value.generation, level));
   m.translations.entryStored(who, word.address, word.frame, level, value.bits);
   for (const sanitizer of m.sanitizers) sanitizer.entryStored?.(m, who, word.address);
 }
 
 const writeEntryOp = defineOp('write_entry', {
-  exec: (m, who, [word, value]: [Word, Entry]) => {
+  exec: (m, who, [place, value]: [Place, Entry]) => {
+    const word = m.memory.resolve(place);
     if (follow(m, who, word)) storeEntry(m, who, word, value);
     return undefined;
   },
 });
 
 const exchangeEntryOp = defineOp('xchg_entry', {
-  exec: (m, who, [word, value]: [Word, Entry]): Entry => {
+  exec: (m, who, [place, value]: [Place, Entry]): Entry => {
+    const word = m.memory.resolve(place);
     if (!follow(m, who, word)) return m.memory.entry(0n, 0);
     const old = m.memory.loadWide(word);
     storeEntry(m, who, word, value);
     return old;
   },
-  describe: (m, _who, [word], value) => ({ comment: m.describeEntry(word, value as Entry) }),
+  describe: (m, _who, _args, value) => ({ comment: m.describeEntry(value as Entry) }),
 });
 
 /** One 64-bit load of a page-table entry (or another pointer-sized word). */
-export function* read_entry(word: Word): Steps<Entry> {
-  return yield* perform(readEntryOp, [word]);
+export function* read_entry(place: Place): Steps<Entry> {
+  return yield* perform(readEntryOp, [place]);
 }
 
 /** One 64-bit store of a page-table entry. Whoever can walk to it may cache it from now on. */
-export function* write_entry(word: Word, value: Entry): Steps<void> {
-  yield* perform(writeEntryOp, [word, value]);
+export function* write_entry(place: Place, value: Entry): Steps<void> {
+  yield* perform(writeEntryOp, [place, value]);
 }
 
 /** One atomic 64-bit exchange of a page-table entry. */
-export function* xchg_entry(word: Word, value: Entry): Steps<Entry> {
-  return yield* perform(exchangeEntryOp, [word, value]);
+export function* xchg_entry(place: Place, value: Entry): Steps<Entry> {
+  return yield* perform(exchangeEntryOp, [place, value]);
 }

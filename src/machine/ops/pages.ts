@@ -102,6 +102,79 @@ export function* free_frame(page: Page): Steps<void> {
   yield* perform(freeOp, [page]);
 }
 
+const getRefOp = defineOp('page_ref_get', {
+  exec: (m, who, [page, unlessZero, claim]: [Page, boolean, MappingClaim | null]) => {
+    const { refcount } = m.memory.info(page.frame);
+    const count = m.memory.load(refcount);
+    if (unlessZero && count <= 0) return false;
+    m.memory.store(refcount, count + 1);
+    if (claim) for (const sanitizer of m.sanitizers) sanitizer.claim?.(m, who, page, claim);
+    return true;
+  },
+  describe: (m, _who, [page], value) => ({
+    comment: value === true ? `+1 ref on ${m.memory.info(page.frame).name}` : 'refcount is 0',
+  }),
+});
+
+/** "This page is what (root, address) maps": what a lockless lookup asserts by returning the page. */
+export interface MappingClaim {
+  readonly root: number;
+  readonly address: number;
+}
+
+/**
+ * Takes a reference on a page; with `unlessZero`, only on one that somebody still holds. A struct page is
+ * never freed, so this follows no pointer that could dangle: the page may be another one by now. `claim`
+ * opens the interval in which the page must have been mapped (see the sanitizer `wrong-page`).
+ */
+export function* page_ref_get(
+  page: Page,
+  unlessZero: boolean,
+  claim: MappingClaim | null,
+): Steps<boolean> {
+  return yield* perform(getRefOp, [page, unlessZero, claim]);
+}
+
+const putRefOp = defineOp('page_ref_put', {
+  exec: (m, who, [page]: [Page]) => {
+    const { name, refcount } = m.memory.info(page.frame);
+    const count = m.memory.load(refcount) - 1;
+    if (count < 0) {
+      m.violate({
+        kind: 'refcount',
+        actor: who.name,
+        object: name,
+        message: `${who.name} drops a reference on ${name}, which has none.`,
+        stops: true,
+      });
+      return false;
+    }
+    m.memory.store(refcount, count);
+    return count === 0;
+  },
+  describe: (m, _who, [page], value) => ({
+    comment: value === true ? `last ref on ${m.memory.info(page.frame).name}` : undefined,
+  }),
+});
+
+/** Drops a reference; `true` if it was the last. */
+export function* page_ref_put(page: Page): Steps<boolean> {
+  return yield* perform(putRefOp, [page]);
+}
+
+const settleOp = defineOp('settle_claim', {
+  exec: (m, who, [page]: [Page | null]) => {
+    for (const sanitizer of m.sanitizers) sanitizer.settle?.(m, who, page);
+    return undefined;
+  },
+  ghost: true,
+});
+
+/** A check: the lookup returns `page` (or nothing), so its claim must have held at some instant. */
+export function* settle_claim(page: Page | null): Steps<void> {
+  yield* perform(settleOp, [page]);
+}
+
 const pendingOp = defineOp('mark_pending', {
   exec: (m, _who, [page]: [Page]) => {
     markPending(m, page);

@@ -8,7 +8,7 @@
  */
 
 /** @typedef {{ kind: 'word' | 'string' | 'punct' | 'template', text: string, start: number, end: number }} Token */
-/** @typedef {{ kind: 'static' | 'dynamic' | 'url', specifier: string, start: number, end: number, typeOnly: boolean, clause: string }} ModuleUse */
+/** @typedef {{ kind: 'static' | 'dynamic' | 'url', specifier: string, start: number, end: number, typeOnly: boolean }} ModuleUse */
 
 /** Keywords after which an operand begins, so that `/` starts a regular expression. */
 const BEFORE_OPERAND = new Set(
@@ -90,23 +90,17 @@ export function moduleUses(source, tokens = tokenize(source)) {
   const textAt = (/** @type {number} */ i) => tokens[i]?.text;
   tokens.forEach((token, i) => {
     if (token.kind !== 'string') return;
-    const use = (/** @type {ModuleUse['kind']} */ kind, typeOnly = false, clause = '') =>
-      uses.push({
-        kind,
-        specifier: token.text.slice(1, -1),
-        start: token.start + 1,
-        end: token.end - 1,
-        typeOnly,
-        clause,
-      });
+    const use = (/** @type {ModuleUse['kind']} */ kind, typeOnly = false) => {
+      const specifier = token.text.slice(1, -1);
+      uses.push({ kind, specifier, start: token.start + 1, end: token.end - 1, typeOnly });
+    };
     const before = textAt(i - 1);
     if (before === 'from') {
       const first = clauseStart(tokens, i - 1);
       if (first === undefined) return;
-      const keywordEnd = tokens[first]?.end ?? 0;
-      const clause = source.slice(keywordEnd, tokens[i - 1]?.start).trim();
+      // `import type from './x.ts'` and `import type, { a } from './x.ts'` import something named type.
       const typed = textAt(first + 1) === 'type' && first + 1 !== i - 2;
-      use('static', typed && textAt(first + 2) !== ',', clause);
+      use('static', typed && textAt(first + 2) !== ',');
     } else if (before === 'import' && textAt(i - 2) !== '.') use('static');
     else if (before === '(' && textAt(i - 2) === 'import' && textAt(i - 3) !== '.') use('dynamic');
     else if (before === '(' && textAt(i - 2) === 'URL' && textAt(i - 3) === 'new') {

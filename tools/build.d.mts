@@ -1,0 +1,1 @@
+export declare function compile(source: string, filename: string): string;

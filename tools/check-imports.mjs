@@ -80,6 +80,8 @@ export function checkImports(file, source) {
     return offences;
   }
   for (const use of moduleUses(source, tokens)) {
+    // The URL of a folder, or of a page, is no module.
+    if (use.kind === 'url' && !/\.m?[jt]s$/.test(use.specifier)) continue;
     const message = /^\.\.?(?:\/|$)/.test(use.specifier)
       ? checkRelative(layer, posix.join(posix.dirname(file), use.specifier), use.typeOnly)
       : checkPackage(layer, use.specifier);

@@ -61,6 +61,7 @@ describe('check-imports', () => {
   it.each([
     ['src/cli/main.ts', `import { join } from 'node:path'; process.exitCode = 1;`],
     ['src/cli/main.ts', `import { Command } from 'commander';`],
+    ['src/cli/main.ts', `const root = new URL('../..', import.meta.url);`],
     ['src/index.ts', `export { scenario } from './scenario/scenario.ts';`],
     ['src/base/a.ts', 'const text = `import x from "../kernel/gup.ts"`;'],
     ['src/base/a.ts', `const text = "import x from '../kernel/gup.ts'";`],

@@ -1,4 +1,5 @@
 import type { Violation } from '../machine/violation.ts';
+import { endViolations } from './ends.ts';
 import { Plain } from './plain.ts';
 import { Reduced, type PlantedMistakes } from './reduced.ts';
 import { Run, type Program, type RunEnding, type Schedule } from './run.ts';
@@ -67,6 +68,7 @@ export function explore(program: Program, options: ExploreOptions = {}): Explora
       else if (ending === 'bounded') result.bounded++;
       else result.runs++;
       if (ending === 'deadlock') result.deadlocks++;
+      noteAll(result, run, endViolations(run, ending));
       ended?.(run, ending);
       if (result.runs + result.assumed + result.bounded >= maxRuns) stop('runs');
     },
@@ -75,7 +77,7 @@ export function explore(program: Program, options: ExploreOptions = {}): Explora
     },
     executed(): void {
       result.steps++;
-      if (run.found.length > 0) note(result, run);
+      if (run.found.length > 0) noteAll(result, run, run.found);
       stepped?.(run);
       if ((result.steps & WATCH_EVERY) !== 0) return;
       const limit = watch?.(result);
@@ -94,8 +96,8 @@ export function explore(program: Program, options: ExploreOptions = {}): Explora
   return result;
 }
 
-function note(result: Exploration, run: Run): void {
-  for (const violation of run.found) {
+function noteAll(result: Exploration, run: Run, found: readonly Violation[]): void {
+  for (const violation of found) {
     const { kind, actor, object, message } = violation;
     const key = `${kind}|${actor}|${object}|${message}`;
     if (!result.violations.has(key)) {

@@ -46,14 +46,21 @@ export interface Schedule {
   readonly outcomes: readonly number[];
 }
 
+const knownKeys: WeakMap<object, string> = new WeakMap();
+
+/** Arguments of a dynamic actor as text: equal arguments, same behaviour, same trie. */
 function keyOf(value: unknown): string {
   if (typeof value === 'function') return value.name;
   if (typeof value === 'bigint') return `${value}n`;
   if (Array.isArray(value)) return `[${value.map(keyOf).join()}]`;
   if (typeof value === 'object' && value !== null) {
-    return `{${Object.entries(value)
+    const known = knownKeys.get(value);
+    if (known !== undefined) return known;
+    const key = `{${Object.entries(value)
       .map(([name, item]) => `${name}:${keyOf(item)}`)
       .join()}}`;
+    if (Object.isFrozen(value)) knownKeys.set(value, key);
+    return key;
   }
   return JSON.stringify(value) ?? 'undefined';
 }

@@ -1,7 +1,7 @@
 import { GracewalkError } from '../base/errors.ts';
 import { parseStack } from '../base/site.ts';
 import { Activation, outside, within, type Frame, type PatchTable } from './fn.ts';
-import { sameOp, traced, type Op, type Steps } from './op.ts';
+import { sameArgument, sameOp, traced, type Op, type Steps } from './op.ts';
 
 /**
  * A coroutine is a trie, not a replay.
@@ -143,7 +143,7 @@ export class Coroutine {
     const steps = within(activation, () => this.begin());
     for (const expected of path) {
       const { op, result } = advance(steps, activation, expected.received, false);
-      if (!sameOp(op, expected.op) || (op === null && !Object.is(result, expected.result))) {
+      if (!sameOp(op, expected.op) || (op === null && !sameArgument(result, expected.result))) {
         throw notDeterministic(this.name, expected, op);
       }
     }

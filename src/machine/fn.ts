@@ -15,10 +15,14 @@ export interface KernelFn<A extends readonly unknown[], V> {
   readonly body: (...args: A) => Steps<V>;
   readonly isLeaf: boolean;
   readonly title: string;
-  readonly options: LeafOptions;
+  readonly options: FnOptions;
 }
 
-export interface LeafOptions {
+export interface FnOptions {
+  /** Not a kernel function but gracewalk's own scaffolding: no frame in diagrams. */
+  readonly hidden?: boolean;
+  /** The CPU does not execute this itself: printed as `<event>`. */
+  readonly event?: string;
   /** Arguments the kernel passes by address, by position: printed with `&`. */
   readonly address?: readonly number[];
 }
@@ -108,7 +112,7 @@ export function outside(sites: readonly Site[]): Site[] {
 function make<A extends readonly unknown[], V>(
   body: (...args: A) => Steps<V>,
   isLeaf: boolean,
-  options: LeafOptions,
+  options: FnOptions,
 ): KernelFn<A, V> {
   function* invoke(self: { steps: object | null }, args: A): Steps<V> {
     const activation = current as Activation;
@@ -139,13 +143,14 @@ function make<A extends readonly unknown[], V>(
 
 export function fn<A extends readonly unknown[], V>(
   body: (...args: A) => Steps<V>,
+  options: FnOptions = {},
 ): KernelFn<A, V> {
-  return make(body, false, {});
+  return make(body, false, options);
 }
 
 export function leaf<A extends readonly unknown[], V>(
   body: (...args: A) => Steps<V>,
-  options: LeafOptions = {},
+  options: FnOptions = {},
 ): KernelFn<A, V> {
   return make(body, true, options);
 }

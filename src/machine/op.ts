@@ -86,7 +86,8 @@ export function* perform<A extends readonly unknown[], V>(def: OpDef<A, V>, args
   return (yield { def: def as unknown as AnyOpDef, args }) as V;
 }
 
-function sameArgument(a: unknown, b: unknown): boolean {
+/** Structural equality: actors make their pointers anew each time they are run. */
+export function sameArgument(a: unknown, b: unknown): boolean {
   if (Object.is(a, b)) return true;
   if (typeof a === 'function' && typeof b === 'function') return a.toString() === b.toString();
   if (Array.isArray(a) && Array.isArray(b)) {

@@ -44,7 +44,10 @@ function claims(machine: Machine): Claim[] {
 function claimId(machine: Machine, claim: Claim): number {
   const list = claims(machine);
   const same = (other: Claim): boolean =>
-    other.page === claim.page && other.root === claim.root && other.address === claim.address;
+    other.page.frame === claim.page.frame &&
+    other.page.generation === claim.page.generation &&
+    other.root === claim.root &&
+    other.address === claim.address;
   const known = list.findIndex(same);
   return known >= 0 ? known : list.push(claim) - 1;
 }

@@ -62,6 +62,21 @@ const addUnlessOp = defineOp('add_unless', {
   describe: (_m, _who, _args, value) => ({ comment: value === true ? 'true' : 'false' }),
 });
 
+/** One store, for functions that are leaves themselves. */
+export function* write_word(word: Word, value: number): Steps<void> {
+  yield* perform(writeOp, [word, value]);
+}
+
+/** One atomic exchange, for functions that are leaves themselves. */
+export function* swap_word(word: Word, value: number): Steps<number> {
+  return yield* perform(exchangeOp, [word, value]);
+}
+
+/** One atomic addition, for functions that are leaves themselves; returns the value before. */
+export function* add_word(word: Word, amount: number): Steps<number> {
+  return yield* perform(addOp, [word, amount]);
+}
+
 /** A plain load that the compiler may not tear, fuse or repeat. */
 export const READ_ONCE = leaf(function* READ_ONCE(word: Word): Steps<number> {
   return yield* perform(readOp, [word]);

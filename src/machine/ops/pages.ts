@@ -216,7 +216,7 @@ const takeForeign = leaf(function* foreign_alloc(): Steps<Page> {
 /** An owner outside the scenario that takes up to `count` freed frames, whenever there are any. */
 export const foreign_owner = fn(function* foreign_owner(count: number): Steps<void> {
   for (let taken = 0; taken < count; taken++) yield* takeForeign();
-});
+}, { hidden: true });
 
 /** Is this page, in this generation, still what the pointer meant? For checks of the kernel layer. */
 export function isLive(m: Machine, _who: Actor, page: Page): boolean {

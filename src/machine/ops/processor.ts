@@ -91,7 +91,7 @@ export const interrupt = fn(function* interrupt(handler: AnyFn, ...args: unknown
   yield* perform(enterOp, []);
   yield* (handler as unknown as (...args: unknown[]) => Steps<unknown>)(...args);
   yield* perform(exitOp, []);
-});
+}, { hidden: true });
 
 const sendOp = defineOp('send_ipi', {
   exec: (m, who, [target, handler, args]: [number, AnyFn, readonly unknown[]]) => {

@@ -88,7 +88,7 @@ export const after_grace_period = fn(function* after_grace_period(
 ): Steps<void> {
   yield* perform(graceOp, [open]);
   yield* (callback as unknown as (...args: unknown[]) => Steps<unknown>)(...args);
-});
+}, { hidden: true });
 
 const queueOp = defineOp('call_rcu', {
   exec: (m, who, [callback, args, effect]: QueueArgs) => {

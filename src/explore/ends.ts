@@ -1,0 +1,62 @@
+import type { TrieNode } from '../machine/coroutine.ts';
+import type { ActorResult } from '../machine/machine.ts';
+import type { Violation } from '../machine/violation.ts';
+import type { Run, RunEnding } from './run.ts';
+
+/**
+ * What the end of a run shows: a deadlock, or what the sanitizers say about a final state in which every
+ * actor has finished. These are functions of the final state, which reduction preserves; they need no
+ * footprint. A run in which a violation stopped somebody is no complete run and is not judged.
+ */
+export function endViolations(run: Run, ending: RunEnding): readonly Violation[] {
+  if (ending === 'deadlock') return [deadlock(run)];
+  if (ending !== 'complete') return [];
+  const { machine } = run;
+  const results = finishedActors(run);
+  machine.found.length = 0;
+  for (const sanitizer of machine.sanitizers) sanitizer.quiescence?.(machine, results);
+  return machine.found.length === 0 ? [] : [...machine.found];
+}
+
+function finishedActors(run: Run): ActorResult[] {
+  const results: ActorResult[] = [];
+  run.nodes.forEach((node, index) => {
+    if (node && node.op === null) results.push({ actor: run.machine.actor(index), value: node.result });
+  });
+  return results;
+}
+
+function deadlock(run: Run): Violation {
+  const blocked = waiting(run);
+  return {
+    kind: 'deadlock',
+    actor: blocked.map(({ name }) => name).join(' and '),
+    object: blocked.map(({ name }) => name).join(', '),
+    message: `Nobody can go on: ${blocked.map(({ name, what }) => `${name} waits for ${what}`).join('; ')}.`,
+    stops: true,
+  };
+}
+
+/** Every actor that has not finished, and what it waits for. */
+export function waiting(run: Run): { readonly name: string; readonly what: string }[] {
+  const { machine } = run;
+  const list: { name: string; what: string }[] = [];
+  run.nodes.forEach((node: TrieNode | null, index) => {
+    if (!node?.op || !run.isAlive(index)) return;
+    const who = machine.actor(index);
+    if (who.daemon) return;
+    const what = run.machine.cpus[who.cpu];
+    const paused = what && who.kind === 'task' && !isOwnCondition(run, node, index);
+    const reason = paused
+      ? `${what.name} to return from its interrupt handler`
+      : (node.op.def.waitsFor?.(machine, who, node.op.args) ?? node.op.def.name);
+    list.push({ name: who.name, what: reason });
+  });
+  return list;
+}
+
+function isOwnCondition(run: Run, node: TrieNode, index: number): boolean {
+  const who = run.machine.actor(index);
+  const { def, args } = node.op as NonNullable<TrieNode['op']>;
+  return def.guard !== undefined && !def.guard(run.now, run.machine, who, args);
+}

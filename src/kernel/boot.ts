@@ -1,0 +1,179 @@
+import type { Actor } from '../machine/actor.ts';
+import type { KernelConfig } from '../machine/arch.ts';
+import type { Machine } from '../machine/machine.ts';
+import { ALLOCATED, PAGE_SIZE, makeLife, type Page, type Word } from '../machine/memory.ts';
+import type { Kernel, Mm, PerCpu } from './mm/types.ts';
+
+/**
+ * The initial state: the kernel's per-CPU data, address spaces and pages as a scenario finds them. Nothing
+ * here is a step; it all happened before the first one.
+ */
+
+/** The kernel that runs on this machine, made on first use. */
+export function kernel_of(machine: Machine): Kernel {
+  const known = machine.objects.get('kernel') as Kernel | undefined;
+  if (known) return known;
+  const variable = (name: string): Word => machine.memory.variable(name);
+  const config = machine.settings.config as Partial<KernelConfig> | undefined;
+  const kernel: Kernel = Object.freeze({
+    arch: machine.arch,
+    config: { ...machine.arch.config, ...config },
+    gfp_nowait: (machine.settings.gfp_nowait as Kernel['gfp_nowait'] | undefined) ?? 'ok',
+    cpus: machine.cpus.map(
+      ({ index, name }): PerCpu =>
+        Object.freeze({
+          cpu: index,
+          name,
+          loaded_mm: variable(`cpu_tlbstate(${name}).loaded_mm`),
+          tlb_gen: variable(`cpu_tlbstate(${name}).tlb_gen`),
+          is_lazy: variable(`cpu_tlbstate_shared(${name}).is_lazy`),
+          preempted: variable(`steal_time(${name}).preempted`),
+        }),
+    ),
+  });
+  machine.objects.set('kernel', kernel);
+  return kernel;
+}
+
+/** A live page with `refs` references that the scenario itself keeps, besides one per mapping. */
+export function new_page(machine: Machine, name: string, refs = 0): Page {
+  const info = machine.memory.frame(name);
+  machine.cells.values[info.life] = makeLife(1, ALLOCATED);
+  machine.cells.values[info.refcount.cell] = refs;
+  machine.objects.set(`kept:${info.index}`, refs);
+  return machine.memory.page(info.index, 1);
+}
+
+function new_table(machine: Machine, name: string, level: number): Page {
+  const info = machine.memory.frame(name);
+  machine.cells.values[info.life] = makeLife(1, ALLOCATED);
+  machine.cells.values[info.level] = level;
+  machine.cells.values[info.refcount.cell] = 1;
+  return machine.memory.page(info.index, 1);
+}
+
+function put_entry(machine: Machine, table: Page, index: number, bits: bigint): void {
+  const word = machine.memory.at(table.frame * PAGE_SIZE + index * 8, table.generation);
+  machine.memory.storeWide(word, machine.memory.entry(bits, 1));
+}
+
+const LETTERS = 'ABCDEFGHIJKLMNOPQRSTUVWXYZ';
+
+/** Virtual addresses (multiples of the page size) and the pages they map. */
+export type Mappings = Readonly<Record<number, Page>>;
+
+export interface MmOptions {
+  /** Names of the CPUs that run the address space; all by default. */
+  readonly on?: readonly string[];
+  readonly writable?: boolean;
+}
+
+/**
+ * An address space: a full tree of tables, with the tables of leaf entries called `pteA`, `pteB`, ... in the
+ * order of the addresses. It is loaded on the CPUs that run it, which may therefore hold any translation of
+ * it when the scenario begins.
+ */
+export function new_mm(machine: Machine, name: string, mappings: Mappings, options: MmOptions = {}): Mm {
+  const { arch, memory } = machine;
+  const kernel = kernel_of(machine);
+  const top = arch.levels.length - 1;
+  const roots = (machine.objects.get('roots') as number[] | undefined) ?? [];
+  const root = new_table(machine, roots.length === 0 ? 'pgd' : `pgd(${name})`, top);
+  machine.objects.set('roots', [...roots, root.frame]);
+  const ptl = new Map<number, Word>();
+  const tables = new Map<string, Page>();
+  let count = (machine.objects.get('leaf tables') as number | undefined) ?? 0;
+  const descend = (address: number, level: number): Page => {
+    if (level === top) return root;
+    const parent = descend(address, level + 1);
+    const { shift } = arch.levels[level + 1] as { shift: number };
+    const base = Math.floor(address / 2 ** shift);
+    const key = `${level}/${base}`;
+    const known = tables.get(key);
+    if (known) return known;
+    const kind = arch.levels[level]?.name ?? 'table';
+    const title = level === 0 ? `pte${LETTERS[count++]}` : uniqueName(machine, kind);
+    const table = new_table(machine, title, level);
+    tables.set(key, table);
+    ptl.set(table.frame, memory.variable(`ptl(${title})`));
+    put_entry(machine, parent, base % 2 ** (arch.levels[level + 1]?.bits ?? 9), arch.table(level + 1, table.frame));
+    const info = memory.info(table.frame);
+    machine.cells.values[info.links] = 1;
+    return table;
+  };
+  for (const [key, page] of Object.entries(mappings).sort(([a], [b]) => Number(a) - Number(b))) {
+    const address = Number(key);
+    const table = descend(address, 0);
+    const { shift, bits } = arch.levels[0] as { shift: number; bits: number };
+    const index = Math.floor(address / 2 ** shift) % 2 ** bits;
+    put_entry(machine, table, index, arch.leaf(0, page.frame, { writable: options.writable ?? true }));
+    const { refcount } = memory.info(page.frame);
+    machine.cells.values[refcount.cell] = (machine.cells.values[refcount.cell] as number) + 1;
+  }
+  machine.objects.set('leaf tables', count);
+  return load(machine, kernel, name, root, ptl, options);
+}
+
+function uniqueName(machine: Machine, kind: string): string {
+  if (!machine.memory.frameByName.has(kind)) return kind;
+  let number = 2;
+  while (machine.memory.frameByName.has(`${kind}${number}`)) number++;
+  return `${kind}${number}`;
+}
+
+function load(
+  machine: Machine,
+  kernel: Kernel,
+  name: string,
+  root: Page,
+  ptl: ReadonlyMap<number, Word>,
+  options: MmOptions,
+): Mm {
+  const { memory } = machine;
+  const id = root.frame;
+  const runs = (cpu: string): boolean => options.on?.includes(cpu) ?? true;
+  const mm: Mm = Object.freeze({
+    name,
+    id,
+    kernel,
+    pgd: root.frame,
+    mmap_lock: memory.variable(`${name}->mmap_lock`),
+    cpumask: machine.cpus.map((cpu) =>
+      memory.variable(`mm_cpumask(${name})[${cpu.name}]`, runs(cpu.name) ? 1 : 0),
+    ),
+    tlb_gen: memory.variable(`${name}->context.tlb_gen`, 1),
+    tlb_flush_pending: memory.variable(`${name}->tlb_flush_pending`),
+    ptl,
+  });
+  for (const cpu of machine.cpus) {
+    if (!runs(cpu.name)) continue;
+    const own = kernel.cpus[cpu.index] as PerCpu;
+    machine.cells.values[own.loaded_mm.cell] = id;
+    machine.cells.values[own.tlb_gen.cell] = 1;
+    machine.translations.loadRoot(NOBODY, cpu, root.frame, true);
+  }
+  return mm;
+}
+
+const NOBODY: Actor = Object.freeze({
+  index: 0,
+  name: 'setup',
+  column: '',
+  cpu: -1,
+  kind: 'host',
+  daemon: true,
+  shared: false,
+  creator: -1,
+});
+
+/** The page table that holds the leaf entry for `addr` when the scenario begins. */
+export function pte_table(machine: Machine, mm: Mm, addr: number): Page {
+  const { arch, memory } = machine;
+  let frame = mm.pgd;
+  for (let level = arch.levels.length - 1; level > 0; level--) {
+    const { shift, bits } = arch.levels[level] as { shift: number; bits: number };
+    const index = Math.floor(addr / 2 ** shift) % 2 ** bits;
+    frame = arch.decode(level, memory.peekWide(memory.at(frame * PAGE_SIZE + index * 8, 1)).bits).frame;
+  }
+  return memory.page(frame, 1);
+}

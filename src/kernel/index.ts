@@ -1,0 +1,31 @@
+/** `gracewalk/linux`: kernel functions and primitives under the kernel's names. */
+export { new_mm, new_page, pte_table, kernel_of } from './boot.ts';
+export type { Mappings, MmOptions } from './boot.ts';
+export type { Kernel, Mm, Page, PerCpu, Pmd, Pmdp, Pte, Ptep } from './mm/types.ts';
+export { PAGE_SIZE } from './mm/layout.ts';
+
+export * from '../machine/ops/memory.ts';
+export * from '../machine/ops/locks.ts';
+export {
+  csd_lock_wait,
+  local_irq_restore,
+  local_irq_save,
+  preempt_disable,
+  preempt_enable,
+  send_ipi,
+} from '../machine/ops/processor.ts';
+export { foreign_owner } from '../machine/ops/pages.ts';
+
+export * from './kernel/rcu.ts';
+export * from './kernel/smp.ts';
+export * from './mm/pgtable.ts';
+export * from './mm/pgtable-generic.ts';
+export * from './mm/page-ref.ts';
+export * from './mm/gup.ts';
+export * from './mm/memory.ts';
+export * from './mm/mmap.ts';
+export * from './mm/mmu_gather.ts';
+export * from './arch/flush.ts';
+export * from './arch/x86/tlb.ts';
+export * from './arch/x86/kvm.ts';
+export * from './virt/kvm/steal-time.ts';

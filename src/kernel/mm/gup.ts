@@ -1,0 +1,124 @@
+import { fn } from '../../machine/fn.ts';
+import type { Entry, EntryPointer, Page } from '../../machine/memory.ts';
+import type { Steps } from '../../machine/op.ts';
+import { settle_claim } from '../../machine/ops/pages.ts';
+import { local_irq_restore, local_irq_save } from '../../machine/ops/processor.ts';
+import { rcu_read_lock, rcu_read_unlock } from '../kernel/rcu.ts';
+import { gup_put_folio, try_grab_folio_fast } from './page-ref.ts';
+import {
+  offset_lockless,
+  pgd_offset,
+  pgdp_get,
+  pmd_leaf,
+  pmd_none,
+  pmdp_get,
+  pmdp_get_lockless,
+  pte_access_permitted,
+  pte_page,
+  ptep_get,
+  ptep_get_lockless,
+  pudp_get,
+  same,
+} from './pgtable.ts';
+import type { Mm, Pmd, Pmdp } from './types.ts';
+
+/**
+ * GUP-fast: taking a reference on the page behind a user address without any lock.
+ *
+ * Guarantee: the page returned was mapped at the address at some instant after its reference was taken
+ * (identity), and no page table was read after it had gone back to the allocator (lifetime).
+ *
+ * Mechanism. Lifetime: interrupts are off during the whole walk. Where a TLB shootdown is an interrupt, it
+ * cannot complete on this CPU before they are on again, and tables are freed only after it; where tables
+ * are freed through RCU, a region with interrupts off is a read-side section. Identity: each entry is
+ * loaded once; a reference is taken only on a page that has one; then both the PTE and the PMD entry are
+ * read again, and any difference drops the reference.
+ *
+ * Why it suffices here and not elsewhere: only the address space that this CPU runs is walked, so the
+ * shootdown is sent to it; a foreign one could be freed without this CPU being told (M1.9).
+ *
+ * Assumes: the architecture's table freeing waits for interrupts-off walkers (mm/mmu_gather.ts), and
+ * entries are loaded atomically.
+ *
+ * Follows linux v6.12 mm/gup.c (gup_fast, gup_fast_pte_range), without pins, huge leaves and devmap.
+ */
+
+/** The PTE level, in the table that `pmd`, a local copy of `*pmdp`, points to. */
+export const gup_fast_pte_range = fn(function* gup_fast_pte_range(
+  mm: Mm,
+  pmd: Pmd,
+  pmdp: Pmdp,
+  addr: number,
+  write: boolean,
+): Steps<Page | null> {
+  const ptep = offset_lockless(mm, pmd, 0, addr); // from the copy: a second load might be another table
+  const pte = yield* ptep_get_lockless(ptep);
+  if (!pte_access_permitted(pte, write)) return null;
+
+  const page = pte_page(pte);
+  if (!(yield* try_grab_folio_fast(page, { root: mm.pgd, address: addr }))) return null;
+
+  // The reference came after the load: only an entry that is still there says that it is the right page.
+  const stable = same(pmd, yield* pmdp_get(pmdp)) && same(pte, yield* ptep_get(ptep));
+  if (stable) return page;
+  yield* gup_put_folio(page);
+  return null;
+});
+
+/** The upper levels: each child pointer is computed from the local copy of its parent. */
+export const gup_fast_pgd_range = fn(function* gup_fast_pgd_range(
+  mm: Mm,
+  addr: number,
+  write: boolean,
+): Steps<Page | null> {
+  const pgdp = pgd_offset(mm, addr);
+  const pgd = yield* pgdp_get(pgdp);
+  if (!pgd.table) return null;
+  const pudp = offset_lockless(mm, pgd, 2, addr);
+  const pud = yield* pudp_get(pudp);
+  if (!pud.table) return null;
+  const pmdp = offset_lockless(mm, pud, 1, addr);
+  const pmd = yield* pmdp_get_lockless(pmdp);
+  if (pmd_none(pmd) || pmd_leaf(pmd)) return null;
+  return yield* gup_fast_pte_range(mm, pmd, pmdp, addr, write);
+});
+
+/** get_user_pages_fast() with FOLL_FAST_ONLY for one page: null where the slow path would be needed. */
+export const get_user_pages_fast = fn(function* get_user_pages_fast(
+  mm: Mm,
+  addr: number,
+  write?: boolean,
+): Steps<Page | null> {
+  const flags = yield* local_irq_save(); // the walk's only protection: holds off flush IPIs and grace periods
+  const page = yield* gup_fast_pgd_range(mm, addr, write ?? false);
+  yield* local_irq_restore(flags);
+  yield* settle_claim(page);
+  return page;
+});
+
+/**
+ * The walk of a reader that relies on rcu_read_lock() alone, as /proc/pid/smaps and page aging do through
+ * pte_offset_map(): it reads the entry and takes no reference. It waits for nobody's interrupt, so only a
+ * grace period keeps its table (the P-rcu row of the specification's table of protections).
+ */
+export const walk_page_range_rcu = fn(function* walk_page_range_rcu(
+  mm: Mm,
+  addr: number,
+): Steps<boolean> {
+  yield* rcu_read_lock();
+  const present = yield* walk_pte_rcu(mm, addr);
+  yield* rcu_read_unlock();
+  return present;
+});
+
+const walk_pte_rcu = fn(function* walk_pte_rcu(mm: Mm, addr: number): Steps<boolean> {
+  let entry: Entry = yield* pgdp_get(pgd_offset(mm, addr));
+  if (!entry.table) return false;
+  entry = yield* pudp_get(offset_lockless(mm, entry, 2, addr));
+  if (!entry.table) return false;
+  const pmdp: EntryPointer = offset_lockless(mm, entry, 1, addr);
+  entry = yield* pmdp_get_lockless(pmdp);
+  if (!entry.table) return false;
+  const pte = yield* ptep_get_lockless(offset_lockless(mm, entry, 0, addr));
+  return pte.present;
+});

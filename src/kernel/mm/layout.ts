@@ -1,0 +1,2 @@
+/** include/vdso/page.h. */
+export const PAGE_SIZE = 4096;

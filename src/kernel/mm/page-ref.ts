@@ -1,0 +1,74 @@
+import { fn, leaf } from '../../machine/fn.ts';
+import type { Page } from '../../machine/memory.ts';
+import type { Steps } from '../../machine/op.ts';
+import { read_entry, write_entry } from '../../machine/ops/memory.ts';
+import {
+  free_frame,
+  page_ref_get,
+  page_ref_put,
+  type MappingClaim,
+} from '../../machine/ops/pages.ts';
+
+/**
+ * References on pages.
+ *
+ * Guarantee: a page is freed by whoever drops its last reference, exactly once. A speculative reference is
+ * taken only on a page that still has one ("add unless zero"): turning 0 into 1 would let the page be freed
+ * twice (M1.3). It may land on any live page, also one that the frame has become meanwhile; whoever takes
+ * it must re-check what it is (P-reval) and everybody else must tolerate it.
+ *
+ * Follows linux v6.12 include/linux/page_ref.h and mm/gup.c.
+ */
+
+/** Takes a reference on a page found without a lock, if it has any. A full barrier on success. */
+export const try_grab_folio_fast = leaf(function* try_grab_folio_fast(
+  page: Page,
+  claim: MappingClaim | null,
+): Steps<boolean> {
+  return yield* page_ref_get(page, true, claim);
+});
+
+/** Drops a reference; frees the page with the last one. */
+export const folio_put = fn(function* folio_put(page: Page): Steps<void> {
+  if (yield* put_page_testzero(page)) yield* __folio_put(page);
+});
+
+/** Drops a reference; `true` if it was the last. */
+export const put_page_testzero = leaf(function* put_page_testzero(page: Page): Steps<boolean> {
+  return yield* page_ref_put(page);
+});
+
+/** Returns a page without references to the allocator. */
+export const __folio_put = leaf(function* __folio_put(page: Page): Steps<void> {
+  yield* free_frame(page);
+});
+
+/** Gives back what try_grab_folio_fast() took. */
+export const gup_put_folio = fn(function* gup_put_folio(page: Page): Steps<void> {
+  yield* folio_put(page);
+});
+
+/** Reads a `struct page *` from kernel memory in a page. */
+export const read_pointer = leaf(function* read_pointer(page: Page, offset: number): Steps<Page> {
+  const value = yield* read_entry({ ...page, index: offset >> 3 });
+  return Object.freeze({ frame: Number(value.bits), generation: value.generation });
+});
+
+/** Writes a `struct page *` to kernel memory in a page. */
+export const write_pointer = leaf(function* write_pointer(
+  page: Page,
+  offset: number,
+  value: Page,
+): Steps<void> {
+  yield* write_entry(
+    { ...page, index: offset >> 3 },
+    {
+      bits: BigInt(value.frame),
+      generation: value.generation,
+      present: false,
+      table: false,
+      writable: false,
+      frame: -1,
+    },
+  );
+});

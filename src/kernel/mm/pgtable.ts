@@ -1,0 +1,131 @@
+import { fn, leaf } from '../../machine/fn.ts';
+import type { Entry, EntryPointer, Page } from '../../machine/memory.ts';
+import type { Steps } from '../../machine/op.ts';
+import { read_entry, write_entry, xchg_entry } from '../../machine/ops/memory.ts';
+import { rcu_read_lock, rcu_read_unlock } from '../kernel/rcu.ts';
+import type { Mm, Pmd, Pmdp, Pte, Ptep } from './types.ts';
+
+/**
+ * Page-table entries: loads, stores, and arithmetic on values already read.
+ *
+ * Guarantee: each function here touches one entry once (I5 of the specification: everything later uses the
+ * copy). On 64-bit architectures an entry is one word, so every load is atomic; the split loads and stores
+ * of x86-32 PAE are another architecture's variants of the same names.
+ *
+ * Follows linux v6.12 include/linux/pgtable.h, mm/pgtable-generic.c and arch/x86/include/asm/pgtable.h.
+ */
+
+/** The entry is empty. */
+export function pmd_none(pmd: Pmd): boolean {
+  return pmd.bits === 0n;
+}
+/** The entry maps a huge page. */
+export function pmd_leaf(pmd: Pmd): boolean {
+  return pmd.present && !pmd.table;
+}
+export function pte_none(pte: Pte): boolean {
+  return pte.bits === 0n;
+}
+export function pte_present(pte: Pte): boolean {
+  return pte.present;
+}
+/** The page a present entry maps. */
+export function pte_page(pte: Pte): Page {
+  return Object.freeze({ frame: pte.frame, generation: pte.generation });
+}
+/** Entries are equal if their bits are; what the bits point to may meanwhile be something else (ABA). */
+export function same(a: Entry, b: Entry): boolean {
+  return a.bits === b.bits;
+}
+/** pte_access_permitted(): may user code access the page so? */
+export function pte_access_permitted(pte: Pte, write: boolean): boolean {
+  return pte.present && (!write || pte.writable);
+}
+
+function indexAt(mm: Mm, level: number, addr: number): number {
+  const { shift, bits } = mm.kernel.arch.levels[level] as { shift: number; bits: number };
+  return Math.floor(addr / 2 ** shift) % 2 ** bits;
+}
+
+/** Pointer to the top-level entry for `addr`. Arithmetic: a root lives as long as its mm. */
+export function pgd_offset(mm: Mm, addr: number): EntryPointer {
+  const level = mm.kernel.arch.levels.length - 1;
+  return { frame: mm.pgd, generation: 1, index: indexAt(mm, level, addr) };
+}
+
+/**
+ * pXd_offset_lockless(): pointer to the entry for `addr` in the table that `entry`, a local copy of its
+ * parent, points to. Never from a second load of the parent (M1.7).
+ */
+export function offset_lockless(mm: Mm, entry: Entry, level: number, addr: number): EntryPointer {
+  return { frame: entry.frame, generation: entry.generation, index: indexAt(mm, level, addr) };
+}
+
+/** READ_ONCE of an upper-level entry. */
+export const pgdp_get = leaf(function* pgdp_get(pgdp: EntryPointer): Steps<Entry> {
+  return yield* read_entry(pgdp);
+});
+export const pudp_get = leaf(function* pudp_get(pudp: EntryPointer): Steps<Entry> {
+  return yield* read_entry(pudp);
+});
+/** READ_ONCE of a PMD entry whose table cannot go away (a lock is held, or it is a re-check). */
+export const pmdp_get = leaf(function* pmdp_get(pmdp: Pmdp): Steps<Pmd> {
+  return yield* read_entry(pmdp);
+});
+/** Load of a PMD entry without any lock. */
+export const pmdp_get_lockless = leaf(function* pmdp_get_lockless(pmdp: Pmdp): Steps<Pmd> {
+  return yield* read_entry(pmdp);
+});
+export const ptep_get = leaf(function* ptep_get(ptep: Ptep): Steps<Pte> {
+  return yield* read_entry(ptep);
+});
+/** Load of a PTE without its page-table lock. */
+export const ptep_get_lockless = leaf(function* ptep_get_lockless(ptep: Ptep): Steps<Pte> {
+  return yield* read_entry(ptep);
+});
+
+const NONE: Entry = Object.freeze({
+  bits: 0n,
+  generation: 0,
+  present: false,
+  table: false,
+  writable: false,
+  frame: 0,
+});
+
+/** Unlinks the table (or huge page) that the entry points to. One store. */
+export const pmd_clear = leaf(function* pmd_clear(pmdp: Pmdp): Steps<void> {
+  yield* write_entry(pmdp, NONE);
+});
+export const pud_clear = leaf(function* pud_clear(pudp: EntryPointer): Steps<void> {
+  yield* write_entry(pudp, NONE);
+});
+
+/** Removes a PTE and returns what it was, in one atomic exchange: no accessed or dirty bit is lost. */
+export const ptep_get_and_clear = leaf(function* ptep_get_and_clear(ptep: Ptep): Steps<Pte> {
+  return yield* xchg_entry(ptep, NONE);
+});
+
+/**
+ * pte_offset_map(): the PTE pointer for `addr` in the table that `*pmdp` points to, or null if there is
+ * none. Opens an RCU read-side section that holds off the freeing of the table; it lasts until
+ * `pte_unmap`. What it does not promise: that the table is still linked (see `pte_offset_map_lock`).
+ */
+export const __pte_offset_map = fn(function* __pte_offset_map(
+  mm: Mm,
+  pmdp: Pmdp,
+  addr: number,
+): Steps<{ readonly ptep: Ptep; readonly pmdval: Pmd } | null> {
+  yield* rcu_read_lock(); // without it the table can be freed between the load below and its use (M5.5)
+  const pmdval = yield* pmdp_get_lockless(pmdp);
+  if (pmd_none(pmdval) || pmd_leaf(pmdval)) {
+    yield* rcu_read_unlock();
+    return null;
+  }
+  return { ptep: offset_lockless(mm, pmdval, 0, addr), pmdval };
+});
+
+/** Ends what `__pte_offset_map` began. */
+export const pte_unmap = fn(function* pte_unmap(): Steps<void> {
+  yield* rcu_read_unlock();
+});

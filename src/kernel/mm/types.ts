@@ -1,0 +1,55 @@
+import type { ArchDescriptor, KernelConfig } from '../../machine/arch.ts';
+import type { Entry, EntryPointer, Page, Word } from '../../machine/memory.ts';
+
+/**
+ * Kernel structures as the protocols see them: frozen handles whose fields are words of the machine's
+ * memory (or numbers that never change). Only what two actors can both reach is a word. Field names are
+ * those of linux v6.12.
+ */
+
+/** The kernel's global and per-CPU data. */
+export interface Kernel {
+  readonly arch: ArchDescriptor;
+  readonly config: KernelConfig;
+  /** What the allocator may answer to GFP_NOWAIT (`ok`, `fails`, or `either`: both are tried). */
+  readonly gfp_nowait: 'ok' | 'fails' | 'either';
+  readonly cpus: readonly PerCpu[];
+}
+
+/** include/linux/mm_types.h and arch/x86: the parts of per-CPU data that other CPUs read. */
+export interface PerCpu {
+  readonly cpu: number;
+  readonly name: string;
+  /** cpu_tlbstate.loaded_mm: 0 none, else the mm's id. */
+  readonly loaded_mm: Word;
+  /** cpu_tlbstate.ctxs[].tlb_gen of the loaded mm: the generation this CPU has caught up to. */
+  readonly tlb_gen: Word;
+  /** cpu_tlbstate_shared.is_lazy. */
+  readonly is_lazy: Word;
+  /** struct kvm_steal_time.preempted, the byte shared with the host. */
+  readonly preempted: Word;
+}
+
+/** struct mm_struct. */
+export interface Mm {
+  readonly name: string;
+  readonly id: number;
+  readonly kernel: Kernel;
+  /** Frame of the top-level table. */
+  readonly pgd: number;
+  readonly mmap_lock: Word;
+  /** One word per CPU: mm_cpumask(mm). */
+  readonly cpumask: readonly Word[];
+  /** mm->context.tlb_gen: counts changes of the tables. */
+  readonly tlb_gen: Word;
+  /** mm->tlb_flush_pending: unmappings whose flush is still to come. */
+  readonly tlb_flush_pending: Word;
+  /** Spinlocks of the page-table pages, by the table's frame (split ptlocks: ptdesc->ptl). */
+  readonly ptl: ReadonlyMap<number, Word>;
+}
+
+export type Pmd = Entry;
+export type Pte = Entry;
+export type Pmdp = EntryPointer;
+export type Ptep = EntryPointer;
+export type { Page };

@@ -1,0 +1,42 @@
+import type { Program } from '../../src/explore/run.ts';
+
+/** A program whose executions other checkers have counted. */
+export interface Counted {
+  readonly name: string;
+  readonly params: readonly number[];
+  readonly build: () => Program;
+  /** Complete executions under sequential consistency. */
+  readonly runs: number;
+  readonly deadlocks: number;
+  /** Too many executions for a quick test. */
+  readonly slow: boolean;
+}
+
+const SLOW = 10_000;
+
+export function counted(
+  name: string,
+  params: readonly number[],
+  build: () => Program,
+  runs: number,
+  deadlocks = 0,
+): Counted {
+  return { name, params, build, runs, deadlocks, slow: runs > SLOW };
+}
+
+/** One row per list of parameters: `[...params, runs]`. */
+export function family(
+  name: string,
+  make: (...params: number[]) => Program,
+  ...rows: readonly (readonly number[])[]
+): Counted[] {
+  return rows.map((row) => {
+    const params = row.slice(0, -1);
+    return counted(name, params, () => make(...params), row.at(-1)!);
+  });
+}
+
+/** `msq(3,1)` */
+export function title({ name, params }: Counted): string {
+  return params.length > 0 ? `${name}(${params.join()})` : name;
+}

@@ -1,0 +1,121 @@
+import { counted, family, type Counted } from './counted.ts';
+import { ainc, binc, casrot, casw, inc } from './counters.ts';
+import { fib, fib3, fibobs } from './fibonacci.ts';
+import { filesystem, indexer } from './hash-tables.ts';
+import { CoA, SBring, big0, big1, litmus, litmusTable } from './litmus.ts';
+import { msq, treiber } from './lock-free.ts';
+import { ABBA, lockinc, spinlock, spinlockAssume, ticket, ticketAssume } from './locks.ts';
+import { dekkerL, lamport, peterson, petersonL } from './mutual-exclusion.ts';
+import { toyRcu } from './rcu.ts';
+import { seqlock } from './seqlock.ts';
+import { szym1, szymL } from './szymanski.ts';
+import * as writers from './writers.ts';
+
+/** big1: more than a minute of a test's time. */
+const BENCH_ONLY = 1_000_000;
+
+/** Litmus tests. */
+export const litmusTests: readonly Counted[] = [
+  ...litmusTable.map(([name, text, runs]) => counted(name, [], () => litmus(text), runs)),
+  ...family('SBring', SBring, [2, 3], [3, 7], [4, 15], [5, 31], [6, 63]),
+];
+
+/** Programs that show what a reduction is worth. */
+export const benchmarks: readonly Counted[] = [
+  ...family('readers', writers.readers, [2, 4], [8, 256], [13, 8192]),
+  ...family(
+    'lastzero',
+    writers.lastzero,
+    ...[
+      [1, 2],
+      [2, 5],
+      [3, 12],
+      [4, 28],
+      [5, 64],
+      [10, 3328],
+      [15, 147_456],
+    ],
+  ),
+  ...family('nwriters1r', writers.nwriters1r, [1, 2], [2, 6], [3, 24], [4, 120], [5, 720]),
+  ...family('lastwrite', writers.lastwrite, [1, 1], [2, 2], [3, 6], [4, 24], [5, 120], [6, 720]),
+  ...family('floatread', writers.floatread, [1, 2], [2, 6], [3, 24], [4, 120], [5, 720]),
+  ...family('nw2t', writers.nw2t, [1, 4], [2, 14], [3, 50], [4, 182]),
+  ...family('redco', writers.redco, [1, 12], [2, 90], [3, 560], [4, 3150], [5, 16_632]),
+  ...family('racepar', writers.racepar, [1, 4], [2, 34], [3, 328], [4, 3334], [5, 34_904]),
+  ...family('inc', inc, [2, 4], [3, 36], [4, 576], [5, 14_400]),
+  ...family('ainc', ainc, [2, 2], [3, 6], [4, 24], [5, 120], [6, 720]),
+  ...family('binc', binc, [2, 4], [3, 36], [4, 576], [5, 14_400]),
+  ...family(
+    'casrot',
+    casrot,
+    ...[
+      [2, 2],
+      [3, 5],
+      [4, 14],
+      [5, 43],
+      [6, 144],
+      [7, 523],
+      [8, 2048],
+      [9, 8597],
+    ],
+  ),
+  ...family('casw', casw, [2, 6], [3, 66], [4, 1200], [5, 32_880]),
+  ...family('wcas', writers.wcas, [2, 5], [3, 13], [4, 33], [5, 81], [9, 2305]),
+  ...family('wrw', writers.wrw, [2, 22], [3, 300], [4, 6576]),
+  ...family('CoA', CoA, [0, 4], [1, 15], [2, 130], [3, 2028], [4, 49_776]),
+  ...family('fib', fib, [1, 3], [2, 19], [3, 141], [4, 1107]),
+  ...family('fibobs', fibobs, [1, 11], [2, 140], [3, 1698]),
+  ...family('fib3', fib3, [1, 11], [2, 140], [3, 1698]),
+  ...family('indexer', indexer, [11, 1], [12, 8], [13, 64], [14, 512], [15, 4096]),
+  ...family('filesystem', filesystem, [13, 1], [14, 2], [16, 8], [18, 32], [19, 64]),
+  ...family('big0', big0, [69_112]),
+  ...family('big1', big1, [1_820_474]),
+];
+
+/** Locks, mutual exclusion, data structures, RCU. */
+export const algorithms: readonly Counted[] = [
+  ...family('lockinc', lockinc, [2, 2], [3, 6], [4, 24], [5, 120], [6, 720]),
+  ...family('spinlock', spinlock, [2, 2], [3, 6], [4, 24], [5, 120], [6, 720]),
+  ...family('ticket', ticket, [2, 2], [3, 6], [4, 24], [5, 120], [6, 720]),
+  ...family('spinlock with assume', spinlockAssume, [3, 6], [4, 24], [5, 120]),
+  ...family('ticket with assume', ticketAssume, [3, 6], [4, 24], [5, 120]),
+  counted('ABBA', [], ABBA, 3, 1),
+  ...family('peterson', peterson, [4]),
+  ...family('petersonL', petersonL, [2420]),
+  ...family('dekkerL', dekkerL, [1599]),
+  ...family('szym1', szym1, [6]),
+  ...family('szymL', szymL, [22_945]),
+  ...family('lamport', lamport, [16]),
+  ...family(
+    'treiber',
+    treiber,
+    ...[
+      [1, 1, 2],
+      [1, 2, 7],
+      [2, 1, 22],
+      [2, 2, 220],
+      [3, 1, 1002],
+      [3, 2, 34_968],
+    ],
+  ),
+  ...family('msq', msq, [1, 1, 4], [1, 2, 67], [2, 1, 188], [2, 2, 11_198], [3, 1, 122_676]),
+  ...family('seqlock', seqlock, [1, 1, 11], [2, 1, 37], [3, 1, 89], [1, 2, 121], [2, 2, 1369]),
+  ...family(
+    'seqlock with tries',
+    seqlock,
+    ...[
+      [1, 1, 2, 16],
+      [2, 1, 2, 145],
+      [3, 1, 2, 707],
+      [1, 2, 2, 256],
+      [2, 2, 2, 21_025],
+    ],
+  ),
+  ...family('toyRcu', toyRcu, [1, 3], [2, 9], [3, 27]),
+];
+
+export const zoo: readonly Counted[] = [...litmusTests, ...benchmarks, ...algorithms].filter(
+  ({ runs }) => runs < BENCH_ONLY,
+);
+
+export { title, type Counted } from './counted.ts';

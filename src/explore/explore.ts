@@ -1,3 +1,5 @@
+import { BOUNDED } from '../machine/actor.ts';
+import type { TrieNode } from '../machine/coroutine.ts';
 import type { Violation } from '../machine/violation.ts';
 import { endViolations } from './ends.ts';
 import { Plain } from './plain.ts';
@@ -14,6 +16,8 @@ export interface Exploration {
   /** Runs given up by `assume`, and runs that ended at the bound of a loop. */
   assumed: number;
   bounded: number;
+  /** Where the first run ended at a loop's bound. */
+  boundedAt: { readonly node: TrieNode; readonly limit: number } | null;
   sleepBlocked: number;
   /** First occurrence of each violation, by kind, actor, object and text. */
   readonly violations: Map<string, FoundViolation>;
@@ -31,6 +35,8 @@ export interface ExploreOptions {
   readonly engine?: 'reduced' | 'plain';
   readonly mistakes?: PlantedMistakes;
   /** Called at every end of a run; the machine is in its final state. */
+  /** Called once, before the first step. */
+  readonly began?: (run: Run) => void;
   readonly ended?: (run: Run, ending: RunEnding) => void;
   /** Called after every step, with its violations in `run.found`. */
   readonly stepped?: (run: Run) => void;
@@ -51,11 +57,13 @@ export function explore(program: Program, options: ExploreOptions = {}): Explora
     deadlocks: 0,
     assumed: 0,
     bounded: 0,
+    boundedAt: null,
     sleepBlocked: 0,
     violations: new Map(),
     stopped: null,
     trieNodes: 0,
   };
+  options.began?.(run);
   const { ended, stepped, watch, maxRuns = Infinity, maxSteps = Infinity } = options;
   const stop = (limit: string): never => {
     result.stopped = limit;
@@ -65,7 +73,7 @@ export function explore(program: Program, options: ExploreOptions = {}): Explora
     ended(): void {
       const ending = run.ending();
       if (ending === 'assumed') result.assumed++;
-      else if (ending === 'bounded') result.bounded++;
+      else if (ending === 'bounded') noteBound(result, run);
       else result.runs++;
       if (ending === 'deadlock') result.deadlocks++;
       noteAll(result, run, endViolations(run, ending));
@@ -94,6 +102,16 @@ export function explore(program: Program, options: ExploreOptions = {}): Explora
   }
   result.trieNodes = run.statistics.nodes;
   return result;
+}
+
+function noteBound(result: Exploration, run: Run): void {
+  result.bounded++;
+  if (result.boundedAt) return;
+  run.nodes.forEach((node, index) => {
+    if (node && run.machine.cells.peek(run.machine.cellsOf(index).status) === BOUNDED) {
+      result.boundedAt = { node, limit: Number(node.op?.args[0] ?? 0) };
+    }
+  });
 }
 
 function noteAll(result: Exploration, run: Run, found: readonly Violation[]): void {

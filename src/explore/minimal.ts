@@ -34,6 +34,7 @@ export interface MinimalOptions {
   readonly wanted: (violation: Violation) => boolean;
   readonly maxSwitches: number;
   readonly maxStates: number;
+  readonly shouldStop?: () => boolean;
 }
 
 export function minimalRun(program: Program, options: MinimalOptions): MinimalResult {
@@ -137,6 +138,7 @@ class Bounded implements Strategy {
     if (before !== undefined && before <= switches) return false;
     this.seen.set(state, switches);
     if (++this.states > this.room) throw new SearchStopped();
+    if ((this.states & 1023) === 0 && this.options.shouldStop?.()) throw new SearchStopped();
     return true;
   }
 

@@ -33,6 +33,8 @@ export type AnyFn = KernelFn<never[], unknown>;
 export interface Patch {
   readonly target: AnyFn;
   readonly replacement: (...args: never[]) => Steps<unknown>;
+  /** Where `patch()` was called. */
+  readonly site: Site | null;
 }
 
 export type PatchTable = ReadonlyMap<unknown, (...args: never[]) => Steps<unknown>>;
@@ -162,5 +164,6 @@ export function patch<A extends readonly unknown[], V>(
   return {
     target: target as unknown as AnyFn,
     replacement: replacement as unknown as Patch['replacement'],
+    site: outside(parseStack(new Error().stack ?? ''))[0] ?? null,
   };
 }

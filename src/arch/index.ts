@@ -1,0 +1,63 @@
+/** `gracewalk/arch`: the machines a scenario can run on. */
+import type { ArchDescriptor } from '../machine/arch.ts';
+import { arm64_descriptor } from './arm64.ts';
+import { x86_64_descriptor } from './x86-64.ts';
+
+/** A machine as a scenario asks for it. */
+export interface MachineSpec {
+  /** `x86_64`, `x86_64.kvm_guest`: stable, for results and tokens. */
+  readonly name: string;
+  /** For people: `x86-64 KVM guest, 2 vCPUs`. */
+  readonly title: string;
+  readonly arch: ArchDescriptor;
+  readonly cpus: readonly { readonly name: string; readonly virtual: boolean }[];
+  /** How many times the host takes each vCPU off its processor, at any moment. */
+  readonly preempt: Readonly<Record<string, number>>;
+}
+
+export interface CpuCount {
+  readonly cpus: number;
+}
+
+export interface GuestOptions {
+  readonly vcpus: number;
+  readonly preempt?: Readonly<Record<string, number>>;
+}
+
+function native(arch: ArchDescriptor, { cpus }: CpuCount): MachineSpec {
+  return {
+    name: arch.name,
+    title: `${arch.title}, ${cpus} CPU${cpus === 1 ? '' : 's'}`,
+    arch,
+    cpus: Array.from({ length: cpus }, (_, at) => ({ name: `CPU${at}`, virtual: false })),
+    preempt: {},
+  };
+}
+
+function guest(arch: ArchDescriptor, { vcpus, preempt = {} }: GuestOptions): MachineSpec {
+  return {
+    name: `${arch.name}.kvm_guest`,
+    title: `${arch.title} KVM guest, ${vcpus} vCPU${vcpus === 1 ? '' : 's'}`,
+    arch,
+    cpus: Array.from({ length: vcpus }, (_, at) => ({ name: `vCPU${at}`, virtual: true })),
+    preempt,
+  };
+}
+
+export interface MachineMaker {
+  (options: CpuCount): MachineSpec;
+  /** A guest of KVM, whose vCPUs the host may deschedule. */
+  readonly kvm_guest: (options: GuestOptions) => MachineSpec;
+}
+
+function maker(arch: ArchDescriptor): MachineMaker {
+  return Object.assign((options: CpuCount) => native(arch, options), {
+    kvm_guest: (options: GuestOptions) => guest(arch, options),
+  });
+}
+
+/** x86-64 with 4-level tables: TLB shootdown by interrupt. */
+export const x86_64: MachineMaker = maker(x86_64_descriptor);
+
+/** arm64 with 4 KiB pages: TLB invalidation by broadcast. */
+export const arm64: MachineMaker = maker(arm64_descriptor);

@@ -1,0 +1,195 @@
+import { GracewalkError } from '../base/errors.ts';
+import { endViolations, waiting } from '../explore/ends.ts';
+import { Run, type Program, type Schedule } from '../explore/run.ts';
+import { siteOf, type TrieNode } from '../machine/coroutine.ts';
+import type { Frame } from '../machine/fn.ts';
+import type { Violation, ViolationKind } from '../machine/violation.ts';
+import type { RunReport, Step, StepFrame, ViolationReport } from '../report/result.ts';
+import { decodeSchedule, encodeSchedule, hashNames, type ActorIdentity } from './token.ts';
+
+/** Runs one schedule once more and writes down what happens: the list of steps that every view shows. */
+export interface RecordOptions {
+  /** Columns in scenario order. */
+  readonly columns: readonly string[];
+  readonly minimal: RunReport['minimal'];
+  /** The kind of violation that the run is shown for; others in it are not marked. */
+  readonly kind: ViolationKind | null;
+}
+
+export function recordRun(program: Program, schedule: Schedule, options: RecordOptions): RunReport {
+  const recorder = new Recorder(program, options);
+  schedule.actors.forEach((actor, at) => recorder.step(actor, schedule.outcomes[at] as number));
+  return recorder.report();
+}
+
+/** Follows a token's schedule; throws E601 where it no longer fits. */
+export function replayRun(program: Program, text: string, options: RecordOptions): RunReport {
+  const recorder = new Recorder(program, options);
+  for (const segment of decodeSchedule(text)) recorder.segment(segment);
+  return recorder.report();
+}
+
+class Recorder {
+  private readonly run: Run;
+  private readonly options: RecordOptions;
+  private readonly steps: Step[] = [];
+  private readonly names: string[] = [];
+  /** Actor indices by kind, in order of creation. */
+  private readonly created: number[] = [];
+  private violation: ViolationReport | null = null;
+
+  constructor(program: Program, options: RecordOptions) {
+    this.run = new Run(program);
+    this.options = options;
+    this.notice();
+  }
+
+  private notice(): void {
+    this.run.nodes.forEach((node, index) => {
+      if (node && !this.created.includes(index)) this.created.push(index);
+    });
+  }
+
+  private readonly identity: ActorIdentity = (index) => {
+    const { kind } = this.run.machine.actor(index);
+    const same = this.created.filter((other) => this.run.machine.actor(other).kind === kind);
+    return { kind, ordinal: same.indexOf(index) };
+  };
+
+  segment(segment: ReturnType<typeof decodeSchedule>[number]): void {
+    const { machine } = this.run;
+    const first = this.steps.length;
+    const same = this.created.filter((index) => machine.actor(index).kind === segment.kind);
+    const actor = same[segment.ordinal];
+    for (let at = 0; at < segment.count; at++) {
+      this.refuseBlocked(actor);
+      this.step(actor as number, at === segment.count - 1 ? segment.outcome : 0);
+    }
+    if (hashNames(this.names.slice(first)) !== segment.hash) {
+      const { name } = machine.actor(actor as number);
+      throw diverged(
+        `steps ${first + 1} to ${this.steps.length}: ${name} now does ${[...new Set(this.names.slice(first))].join(', ')}; the token's run did something else`,
+      );
+    }
+  }
+
+  private refuseBlocked(actor: number | undefined): void {
+    const step = this.steps.length + 1;
+    if (actor === undefined) throw diverged(`step ${step}: the actor that the token's run had does not exist`);
+    const { name } = this.run.machine.actor(actor);
+    if (!this.run.isAlive(actor)) throw diverged(`step ${step}: ${name} has already finished`);
+    if (this.run.enabled(actor)) return;
+    const reason = waiting(this.run).find((blocked) => blocked.name === name);
+    throw diverged(`step ${step}: ${name} is blocked${reason ? `, it waits for ${reason.what}` : ''}`);
+  }
+
+  step(actor: number, outcome: number): void {
+    const { run } = this;
+    const node = run.nodes[actor] as TrieNode;
+    run.execute(actor, outcome);
+    const outcomes = run.outcomesAt[run.depth - 1] as number;
+    if (outcome >= outcomes) {
+      throw diverged(`step ${run.depth}: the choice has ${outcomes} outcomes, the token's run took number ${outcome + 1}`);
+    }
+    const found = run.found.find((violation) => this.isShown(violation));
+    if (found) this.violation ??= reported(found);
+    this.names.push(node.op?.def.name ?? '');
+    this.steps.push(this.describe(actor, node, found ? reported(found) : null));
+    this.notice();
+  }
+
+  private isShown(violation: Violation): boolean {
+    return this.options.kind === null || violation.kind === this.options.kind;
+  }
+
+  private describe(actor: number, node: TrieNode, violation: ViolationReport | null): Step {
+    const { machine } = this.run;
+    const who = machine.actor(actor);
+    const op = node.op as NonNullable<TrieNode['op']>;
+    const note = op.def.describe?.(machine, who, op.args, this.run.last?.value) ?? {};
+    const own = node.frame?.fn.isLeaf ? node.frame : null;
+    const site = siteOf(node) ?? null;
+    return {
+      n: this.steps.length + 1,
+      actor: who.name,
+      column: who.column,
+      op: op.def.name,
+      frames: framesOf(own ? own.up : node.frame),
+      leaf: own ? { name: own.fn.title, address: own.fn.options.address ?? [] } : null,
+      event: own?.fn.options.event ?? note.event ?? null,
+      comment: note.comment ?? null,
+      objects: this.touchedFrames(),
+      site,
+      ghost: op.def.ghost === true || who.kind === 'observer',
+      violation,
+    };
+  }
+
+  /** Frames whose life, reference count or contents the step touched, and those its value leads to. */
+  private touchedFrames(): string[] {
+    const { cells, memory } = this.run.machine;
+    const names = memory.frames
+      .slice(1)
+      .filter(
+        (info) =>
+          (cells.head[info.life] as number) >= cells.start ||
+          (cells.head[info.refcount.cell] as number) >= cells.start,
+      )
+      .map(({ name }) => name);
+    const value = this.run.last?.value;
+    if (typeof value === 'object' && value !== null && 'present' in value && value.present === true) {
+      const target = memory.frames[(value as unknown as { frame: number }).frame];
+      if (target) names.push(target.name);
+    }
+    return [...new Set(names)];
+  }
+
+  report(): RunReport {
+    const { run, options } = this;
+    const stuck = run.enabledMask() === 0;
+    if (stuck && !this.violation) {
+      const found = endViolations(run, run.ending()).find((violation) => this.isShown(violation));
+      if (found) this.violation = reported(found);
+    }
+    const used = new Set(this.steps.filter(({ ghost }) => !ghost).map(({ column }) => column));
+    return {
+      columns: options.columns.filter((column) => used.has(column)),
+      steps: this.steps,
+      waiting: this.violation?.kind === 'deadlock' ? waiting(run).map(({ name, what }) => `${name} waits for ${what}`) : [],
+      violation: this.violation,
+      switches: this.switches(),
+      minimal: options.minimal,
+      schedule: encodeSchedule(run.schedule(), this.names, this.identity),
+    };
+  }
+
+  private switches(): number {
+    let count = 0;
+    let column = '';
+    for (const step of this.steps) {
+      if (step.column === '' || step.column === column) continue;
+      if (column !== '') count++;
+      column = step.column;
+    }
+    return count;
+  }
+}
+
+function framesOf(innermost: Frame | null): StepFrame[] {
+  const frames: StepFrame[] = [];
+  for (let frame = innermost; frame; frame = frame.up) {
+    if (!frame.fn.options.hidden) frames.unshift({ name: frame.fn.title, call: frame.call });
+  }
+  return frames;
+}
+
+function reported({ kind, actor, object, message }: Violation): ViolationReport {
+  return { kind, actor, object, message };
+}
+
+function diverged(note: string): GracewalkError {
+  return new GracewalkError('E601', 'the token does not fit this version of the scenario', {
+    notes: [note],
+    help: 'run `check` again for a token of the present version',
+  });
+}

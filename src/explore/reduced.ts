@@ -1,5 +1,5 @@
 import { EngineFault } from '../base/errors.ts';
-import { UPDATE, WRITE, conflicts, type Cell, type Reader } from '../machine/cells.ts';
+import { READ, UPDATE, WRITE, conflicts, type Cell, type Reader } from '../machine/cells.ts';
 import type { TrieNode } from '../machine/coroutine.ts';
 import { MAX_ACTORS } from '../machine/machine.ts';
 import type { Op } from '../machine/op.ts';
@@ -69,8 +69,11 @@ export class Reduced implements Strategy {
   private previous: Int32Array = new Int32Array(256);
   private readonly lastStep: Int32Array = new Int32Array(MAX_ACTORS).fill(-1);
   private readonly clock: Int32Array = new Int32Array(ROW);
+  /** The past of the step being analysed that no other order changes: its actor's. */
+  private readonly base: Int32Array = new Int32Array(ROW);
   private readonly candidates: number[] = [];
   private readonly enablers: number[] = [];
+  private readonly tried: Set<string> = new Set();
   private readonly firsts: Int32Array = new Int32Array(ROW);
   private readonly asOf: OtherOrder;
 
@@ -78,7 +81,7 @@ export class Reduced implements Strategy {
     this.run = run;
     this.hooks = hooks;
     this.mistakes = mistakes;
-    this.asOf = new OtherOrder(run, (step, actor) => this.clocks[step * ROW + actor] as number);
+    this.asOf = new OtherOrder(run, (step, earlier) => this.dependsOn(step, earlier));
   }
 
   next(): number {
@@ -222,28 +225,68 @@ export class Reduced implements Strategy {
    * position `end` of the run.
    */
   private analyse(actor: number, op: Op, end: number): void {
-    const { run, clock, clocks, candidates, enablers } = this;
+    const { run, base, clock, clocks, candidates, enablers } = this;
     const conditional = run.machine.conditional(run.machine.actor(actor), op);
     const before = this.lastStep[actor] as number;
     const origin = before >= 0 ? before : (run.bornAt[actor] as number);
-    if (origin >= 0) clock.set(clocks.subarray(origin * ROW, origin * ROW + ROW));
-    else clock.fill(0);
+    if (origin >= 0) base.set(clocks.subarray(origin * ROW, origin * ROW + ROW));
+    else base.fill(0);
+    clock.set(base);
     this.gather(actor, conditional);
     if (candidates.length > 1) candidates.sort((a, b) => b - a);
     enablers.length = 0;
+    this.tried.clear();
     for (let at = 0; at < candidates.length; at++) {
       const earlier = candidates[at] as number;
       if (at > 0 && earlier === candidates[at - 1]) continue;
-      const other = run.actorAt[earlier] as number;
-      if ((clock[other] as number) >= (this.sequence[earlier] as number)) continue;
-      if (conditional && !this.possibleWithout(earlier, actor, op)) {
+      if (this.isBefore(earlier, clock)) continue;
+      if (conditional && !this.possibleWithout([earlier], actor, op)) {
         enablers.push(earlier);
+        this.leaveOutMore([earlier], actor, op, end);
         continue;
       }
-      this.reverse(earlier, actor, end);
+      this.reverse([earlier], actor, end);
       this.join(earlier);
     }
     for (const enabler of enablers) this.join(enabler);
+  }
+
+  /** Is `step` part of the past that `clock` stands for? */
+  private isBefore(step: number, clock: Int32Array): boolean {
+    return (clock[this.run.actorAt[step] as number] as number) >= (this.sequence[step] as number);
+  }
+
+  /**
+   * The condition does not hold without the steps in `without`. It may hold without some more: `x == y` does
+   * before x and y are both incremented, in between it does not. One of the cells that made it false must
+   * have another value then, so somebody who wrote one of them is left out, too.
+   */
+  private leaveOutMore(without: readonly number[], actor: number, op: Op, end: number): void {
+    const { run, candidates, tried } = this;
+    const { cells } = run.machine;
+    for (const cell of [...this.asOf.read]) {
+      for (let at = cells.head[cell] as number; at >= 0; at = cells.prev[at] as number) {
+        const step = cells.event[at] as number;
+        if (at >= cells.start || cells.kind[at] === READ) continue;
+        if (run.actorAt[step] === actor || this.isBefore(step, this.base)) continue;
+        if (without.some((other) => this.dependsOn(step, other))) continue;
+        const more = without.filter((other) => !this.dependsOn(other, step));
+        more.push(step);
+        more.sort((a, b) => a - b);
+        if (more.length === 1 && candidates.includes(step)) continue;
+        const key = more.join();
+        if (tried.has(key)) continue;
+        tried.add(key);
+        if (this.possibleWithout(more, actor, op)) this.reverse(more, actor, end);
+        else this.leaveOutMore(more, actor, op, end);
+      }
+    }
+  }
+
+  /** Does `step` happen after `earlier`, or is it the same? */
+  private dependsOn(step: number, earlier: number): boolean {
+    const other = this.run.actorAt[earlier] as number;
+    return (this.clocks[step * ROW + other] as number) >= (this.sequence[earlier] as number);
   }
 
   private join(step: number): void {
@@ -285,24 +328,26 @@ export class Reduced implements Strategy {
     }
   }
 
-  /** Could `actor` do `op` if `step`, and all that depends on it, had not happened? */
-  private possibleWithout(step: number, actor: number, op: Op): boolean {
-    const { machine, actorAt } = this.run;
-    this.asOf.without(step, actorAt[step] as number, this.sequence[step] as number);
+  /** Could `actor` do `op` if the steps in `without`, and all that depends on them, had not happened? */
+  private possibleWithout(without: readonly number[], actor: number, op: Op): boolean {
+    const { machine } = this.run;
+    this.asOf.without(without);
     return machine.enabled(this.asOf, machine.actor(actor), op);
   }
 
-  /** Makes sure that at the node before `step` somebody is tried who can lead to the recorded step first. */
-  private reverse(step: number, actor: number, end: number): void {
-    const { run, clocks, firsts, clock } = this;
-    const other = run.actorAt[step] as number;
-    const sequence = this.sequence[step] as number;
-    const covered = (this.backtrack[step] as number) | (this.asleep[step] as number);
+  /**
+   * Makes sure that at the node before the first of the steps in `without` somebody is tried who can lead to
+   * the recorded step without them.
+   */
+  private reverse(without: readonly number[], actor: number, end: number): void {
+    const { run, clocks, firsts, candidates } = this;
+    const node = Math.min(...without);
+    const covered = (this.backtrack[node] as number) | (this.asleep[node] as number);
     let seen = 0;
     let choice = -1;
-    for (let at = step + 1; at < end; at++) {
+    for (let at = node + 1; at < end; at++) {
+      if (without.some((step) => this.dependsOn(at, step))) continue;
       const row = at * ROW;
-      if ((clocks[row + other] as number) >= sequence) continue; // depends on `step`
       const who = run.actorAt[at] as number;
       const bit = 1 << who;
       if ((seen & bit) !== 0) continue;
@@ -313,14 +358,9 @@ export class Reduced implements Strategy {
       if ((covered & bit) !== 0) return;
       if (choice < 0) choice = who;
     }
-    const bit = 1 << actor;
-    const waits = this.enablers.some((enabler) => (clocks[enabler * ROW + other] as number) < sequence && enabler > step);
-    if ((seen & bit) === 0 && !waits && this.isInitial(seen, clock, 0)) {
-      if ((covered & bit) !== 0) return;
-      choice = actor;
-    }
+    if (seen === 0) choice = actor;
     if (choice < 0) throw new EngineFault('a race without initials');
-    this.backtrack[step] = (this.backtrack[step] as number) | (1 << choice);
+    this.backtrack[node] = (this.backtrack[node] as number) | (1 << choice);
   }
 
   /** No first step of the actors in `seen` is ordered before the step with this clock. */
@@ -351,35 +391,38 @@ export class Reduced implements Strategy {
 }
 
 /**
- * The values that cells would have if one step, and all that depends on it, had not happened. Found in the
- * history of each cell: writes of the same cell are ordered, so the left-out ones are its latest.
+ * The values that cells would have if some steps, and all that depends on them, had not happened. Found in
+ * the history of each cell: writes of the same cell are ordered, so the left-out ones are its latest.
  */
 class OtherOrder implements Reader {
   private readonly run: Run;
-  private readonly clockOf: (step: number, actor: number) => number;
-  private step = 0;
-  private actor = 0;
-  private sequence = 0;
+  private readonly dependsOn: (step: number, earlier: number) => boolean;
+  private steps: readonly number[] = [];
+  private first = 0;
+  /** What has been asked for. */
+  readonly read: Set<Cell> = new Set();
 
-  constructor(run: Run, clockOf: (step: number, actor: number) => number) {
+  constructor(run: Run, dependsOn: (step: number, earlier: number) => boolean) {
     this.run = run;
-    this.clockOf = clockOf;
+    this.dependsOn = dependsOn;
   }
 
-  without(step: number, actor: number, sequence: number): void {
-    this.step = step;
-    this.actor = actor;
-    this.sequence = sequence;
+  without(steps: readonly number[]): void {
+    this.steps = steps;
+    this.first = Math.min(...steps);
+    this.read.clear();
   }
 
   get(cell: Cell): number {
+    this.read.add(cell);
     const { cells } = this.run.machine;
     let value = cells.peek(cell);
     for (let at = cells.head[cell] as number; at >= 0; at = cells.prev[at] as number) {
       const step = cells.event[at] as number;
-      if (step < this.step) break;
+      if (step < this.first) break;
       const kind = cells.kind[at] as number;
-      const leftOut = at >= cells.start || this.clockOf(step, this.actor) >= this.sequence;
+      const leftOut =
+        at >= cells.start || this.steps.some((earlier) => this.dependsOn(step, earlier));
       if (!leftOut) {
         if (kind === WRITE) break;
       } else if (kind === WRITE) value = cells.old[at] as number;

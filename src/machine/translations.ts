@@ -109,7 +109,8 @@ export class Translations {
     const slot = this.slot(cpu, t.frame);
     const before = cells.peek(slot);
     cells.include(slot, this.with(before, this.items.id(t)));
-    if (before === 0) cells.include(cpu.tlbFrames, this.with(cells.peek(cpu.tlbFrames), t.frame));
+    // Even if the frame is in the set already: another order of additions would put it there only now.
+    cells.include(cpu.tlbFrames, this.with(cells.peek(cpu.tlbFrames), t.frame));
     for (const sanitizer of sanitizers) {
       sanitizer.reachable?.(this.machine, who, cpu, t.frame, generation);
     }

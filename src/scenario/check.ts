@@ -58,7 +58,7 @@ export function variantFingerprint(scenario: Scenario, name: string): string {
     name,
     machine.name,
     machine.cpus.map((cpu) => cpu.name).join(),
-    JSON.stringify([machine.preempt, config, alloc]),
+    JSON.stringify([machine.preempt, config, alloc, definition.foreign]),
     setup.toString(),
     ...Object.entries(run).map(([key, body]) => `${key}:${body.toString()}`),
     ...(variant.patches ?? []).map((patch) => `${patch.target.title}:${patch.replacement.toString()}`),
@@ -276,7 +276,7 @@ class Check {
 
 function columnsOf(definition: ScenarioDefinition<unknown>): string[] {
   return [
-    ...new Set([...Object.keys(definition.run), ...definition.machine.cpus.map(({ name }) => name)]),
+    ...new Set([...Object.keys(definition.run), ...definition.machine.cpus.map(({ name }) => name), 'elsewhere']),
   ];
 }
 
@@ -300,6 +300,8 @@ function assumptions(definition: ScenarioDefinition<unknown>): string[] {
   for (const [name, times] of Object.entries(machine.preempt)) {
     list.push(`the host preempts ${name} ${times === 1 ? 'once' : `${times} times`}, anywhere`);
   }
+  const { foreign = 0 } = definition;
+  if (foreign > 0) list.push(`${foreign} freed frame${foreign === 1 ? '' : 's'} may go to another owner`);
   if (alloc?.GFP_NOWAIT === 'fails') list.push('GFP_NOWAIT allocations fail');
   if (alloc?.GFP_NOWAIT === 'either') list.push('GFP_NOWAIT allocations may fail');
   return list;

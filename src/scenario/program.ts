@@ -1,6 +1,7 @@
 import type { ExecutedStep, Program, ProgramActor, StepCheck } from '../explore/run.ts';
 import type { Actor } from '../machine/actor.ts';
 import { Machine } from '../machine/machine.ts';
+import { foreign_owner } from '../machine/ops/pages.ts';
 import { defineOp, perform, type Steps } from '../machine/op.ts';
 import { all_sanitizers } from '../sanitizers/index.ts';
 import {
@@ -37,6 +38,8 @@ export function definitionOf(scenario: Scenario, name: string): ScenarioDefiniti
     ...base,
     machine: variant.machine ?? base.machine,
     run: variant.run ?? base.run,
+    setup: variant.setup ?? base.setup,
+    ...(variant.foreign === undefined ? {} : { foreign: variant.foreign }),
     config: { ...base.config, ...variant.config },
     alloc: { ...base.alloc, ...variant.alloc },
   };
@@ -80,7 +83,11 @@ export function buildVariant(
   machine.tracksLinks = [...steps.values()].some((predicate) => predicate.needsLinks);
   const state = definition.setup(machine);
   const seen = new Set<string>();
-  const actors = [...tasks(machine, definition, state), ...hosts(machine, definition)];
+  const actors = [
+    ...tasks(machine, definition, state),
+    ...hosts(machine, definition),
+    ...foreigners(machine, definition.foreign ?? 0),
+  ];
   if (options.observe) actors.push(observer(machine, state, options.observe, seen));
   return {
     program: {
@@ -141,6 +148,13 @@ function hosts(machine: Machine, definition: ScenarioDefinition<unknown>): Progr
     const actor = machine.addActor({ ...bystander(`host of ${name}`, name), kind: 'host' });
     return { actor, begin: () => host(machine, vcpu, times) };
   });
+}
+
+/** Everybody else on the machine, as far as the scenario notices them: they are given freed frames. */
+function foreigners(machine: Machine, count: number): ProgramActor[] {
+  if (count === 0) return [];
+  const actor = machine.addActor({ ...bystander('elsewhere', 'elsewhere'), kind: 'host', daemon: true });
+  return [{ actor, begin: () => foreign_owner(count) }];
 }
 
 function bystander(name: string, column: string): Omit<Actor, 'index' | 'kind'> {

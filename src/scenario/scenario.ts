@@ -43,6 +43,8 @@ export interface ScenarioDefinition<S> {
   readonly run: Readonly<Record<string, ActorBody<S>>>;
   /** What the host of a virtual machine does to a vCPU, so many times (`kvm_host`). */
   readonly host?: (machine: Machine, vcpu: number, times: number) => Steps<void>;
+  /** How many freed frames an owner outside the scenario may take, whenever there are any. */
+  readonly foreign?: number;
   /** Invariants of the state, checked at every cut. */
   readonly always?: Readonly<Record<string, StatePredicate<S>>>;
   /** What must be seen in at least one run, or the verdict is `vacuous`. */
@@ -53,8 +55,11 @@ export interface ScenarioDefinition<S> {
 export interface VariantOptions<S = never> {
   readonly config?: Partial<KernelConfig>;
   readonly alloc?: AllocationSettings;
+  readonly foreign?: number;
   readonly patches?: readonly Patch[];
   readonly machine?: MachineSpecification;
+  /** Another initial state of the same shape. */
+  readonly setup?: (machine: Machine) => S;
   readonly run?: Readonly<Record<string, ActorBody<S>>>;
 }
 

@@ -20,7 +20,7 @@ import {
   pudp_get,
   same,
 } from './pgtable.ts';
-import type { Mm, Pmd, Pmdp } from './types.ts';
+import type { Mm, Pmd, Pmdp, Pte, Ptep } from './types.ts';
 
 /**
  * GUP-fast: taking a reference on the page behind a user address without any lock.
@@ -43,6 +43,19 @@ import type { Mm, Pmd, Pmdp } from './types.ts';
  * Follows linux v6.12 mm/gup.c (gup_fast, gup_fast_pte_range), without pins, huge leaves and devmap.
  */
 
+/**
+ * The re-check: the reference was taken after the entries were read, so only entries that are still there
+ * say that it is the right page. Without it the page of another process can be returned (M1.1).
+ */
+export const gup_entries_unchanged = fn(function* gup_entries_unchanged(
+  pmd: Pmd,
+  pmdp: Pmdp,
+  pte: Pte,
+  ptep: Ptep,
+): Steps<boolean> {
+  return same(pmd, yield* pmdp_get(pmdp)) && same(pte, yield* ptep_get(ptep));
+});
+
 /** The PTE level, in the table that `pmd`, a local copy of `*pmdp`, points to. */
 export const gup_fast_pte_range = fn(function* gup_fast_pte_range(
   mm: Mm,
@@ -58,9 +71,7 @@ export const gup_fast_pte_range = fn(function* gup_fast_pte_range(
   const page = pte_page(pte);
   if (!(yield* try_grab_folio_fast(page, { root: mm.pgd, address: addr }))) return null;
 
-  // The reference came after the load: only an entry that is still there says that it is the right page.
-  const stable = same(pmd, yield* pmdp_get(pmdp)) && same(pte, yield* ptep_get(ptep));
-  if (stable) return page;
+  if (yield* gup_entries_unchanged(pmd, pmdp, pte, ptep)) return page;
   yield* gup_put_folio(page);
   return null;
 });

@@ -1,0 +1,17 @@
+import { expect, test } from 'vitest';
+import { editDistance, suggest } from '../../src/cli/suggest.ts';
+
+test('a swap of neighbours counts once', () => {
+  expect(editDistance('check', 'chekc')).toBe(1);
+  expect(editDistance('check', 'chk')).toBe(2);
+  expect(editDistance('', 'abc')).toBe(3);
+});
+
+test('only names that are close are suggested', () => {
+  const verbs = ['check', 'replay'];
+  expect(suggest('chekc', verbs)).toBe('check');
+  expect(suggest('CHECK', verbs)).toBe('check');
+  expect(suggest('raplay', verbs)).toBe('replay');
+  expect(suggest('exlore', verbs)).toBeNull();
+  expect(suggest('x', verbs)).toBeNull();
+});

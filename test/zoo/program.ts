@@ -13,6 +13,15 @@ export interface ThreadProgram<W extends string> {
   readonly threads: (word: Readonly<Record<W, Word>>) => readonly (() => Steps<unknown>)[];
 }
 
+const sources: WeakMap<Program, ThreadProgram<string>> = new WeakMap();
+
+/** What `build` made a program from: for tests that make another one from it. */
+export function sourceOf(program: Program): ThreadProgram<string> {
+  const source = sources.get(program);
+  if (!source) throw new Error('the program was not made by build()');
+  return source;
+}
+
 export function build<W extends string>(program: ThreadProgram<W>): Program {
   const probe = program.threads({} as Readonly<Record<W, Word>>).length;
   const machine = new Machine({
@@ -38,5 +47,7 @@ export function build<W extends string>(program: ThreadProgram<W>): Program {
     }),
     begin,
   }));
-  return { machine, actors, patches: new Map(), traced: false, stepChecks: [] };
+  const built: Program = { machine, actors, patches: new Map(), traced: false, stepChecks: [] };
+  sources.set(built, program);
+  return built;
 }

@@ -49,6 +49,7 @@ export interface PlantedMistakes {
 }
 
 const ROW = MAX_ACTORS;
+const NOBODY: Sleeper[] = [];
 
 export class Reduced implements Strategy {
   private readonly run: Run;
@@ -60,6 +61,8 @@ export class Reduced implements Strategy {
   private asleep: Int32Array = new Int32Array(256);
   private entered: Uint8Array = new Uint8Array(256);
   private readonly sleepers: Sleeper[][] = [];
+  /** Per step: the sleepers that it woke. */
+  private readonly woken: Sleeper[][] = [];
   /** Footprints of the outcomes of the actor being tried at each node, once it has more than one. */
   private readonly partial: (Sleeper | null)[] = [];
   /** Vector clock of each executed step: a row of per-actor sequence numbers. */
@@ -100,7 +103,9 @@ export class Reduced implements Strategy {
       if (first < 0) this.leaf();
     }
     const open =
-      (this.backtrack[depth] as number) & ~(this.done[depth] as number) & ~(this.asleep[depth] as number);
+      (this.backtrack[depth] as number) &
+      ~(this.done[depth] as number) &
+      ~(this.asleep[depth] as number);
     if (open === 0) {
       this.entered[depth] = 0;
       return -1;
@@ -166,12 +171,19 @@ export class Reduced implements Strategy {
   private passSleepers(step: number, actor: number): void {
     const { cells } = this.run.machine;
     const kept: Sleeper[] = [];
+    let woken = NOBODY;
     let mask = 0;
     for (const sleeper of this.sleepers[step] as Sleeper[]) {
-      if (sleeper.actor === actor || this.wakes(sleeper, cells.start)) continue;
+      if (sleeper.actor === actor) continue;
+      if (this.wakes(sleeper, cells.start)) {
+        if (woken === NOBODY) woken = [];
+        woken.push(sleeper);
+        continue;
+      }
       kept.push(sleeper);
       mask |= 1 << sleeper.actor;
     }
+    this.woken[step] = woken;
     this.sleepers[step + 1] = kept;
     this.asleep[step + 1] = mask;
   }
@@ -199,7 +211,9 @@ export class Reduced implements Strategy {
     this.partial[step] = null;
     this.done[step] = (this.done[step] as number) | (1 << actor);
     const open =
-      (this.backtrack[step] as number) & ~(this.done[step] as number) & ~(this.asleep[step] as number);
+      (this.backtrack[step] as number) &
+      ~(this.done[step] as number) &
+      ~(this.asleep[step] as number);
     if (open === 0) return;
     (this.sleepers[step] as Sleeper[]).push(this.footprint(actor, earlier));
     this.asleep[step] = (this.asleep[step] as number) | (1 << actor);
@@ -226,6 +240,7 @@ export class Reduced implements Strategy {
    */
   private analyse(actor: number, op: Op, end: number): void {
     const { run, base, clock, clocks, candidates, enablers } = this;
+    const { cells } = run.machine;
     const conditional = run.machine.conditional(run.machine.actor(actor), op);
     const before = this.lastStep[actor] as number;
     const origin = before >= 0 ? before : (run.bornAt[actor] as number);
@@ -235,7 +250,8 @@ export class Reduced implements Strategy {
     this.gather(actor, conditional);
     if (candidates.length > 1) candidates.sort((a, b) => b - a);
     enablers.length = 0;
-    this.tried.clear();
+    this.asOf.read.length = 0;
+    if (conditional) this.tried.clear();
     for (let at = 0; at < candidates.length; at++) {
       const earlier = candidates[at] as number;
       if (at > 0 && earlier === candidates[at - 1]) continue;
@@ -249,6 +265,13 @@ export class Reduced implements Strategy {
       this.join(earlier);
     }
     for (const enabler of enablers) this.join(enabler);
+    for (let at = end - 1; at >= 0; at--) {
+      const woken = this.woken[at] as readonly Sleeper[];
+      if (woken.length === 0 || this.isBefore(at, clock)) continue;
+      if (!woken.some((sleeper) => sleeper.actor !== actor && this.wakes(sleeper, cells.start)))
+        continue;
+      if (!conditional || this.possibleWithout([at], actor, op)) this.reverse([at], actor, end);
+    }
   }
 
   /** Is `step` part of the past that `clock` stands for? */
@@ -358,9 +381,28 @@ export class Reduced implements Strategy {
       if ((covered & bit) !== 0) return;
       if (choice < 0) choice = who;
     }
-    if (seen === 0) choice = actor;
+    const bit = 1 << actor;
+    if ((seen & bit) === 0 && this.isInitial(seen, this.base, 0) && !this.waits(without, node)) {
+      if ((covered & bit) !== 0) return;
+      choice = actor;
+    }
     if (choice < 0) throw new EngineFault('a race without initials');
     this.backtrack[node] = (this.backtrack[node] as number) | (1 << choice);
+  }
+
+  /** Does the recorded step depend on a step behind `node` that stays? `this.asOf` has evaluated its condition. */
+  private waits(without: readonly number[], node: number): boolean {
+    const { cells } = this.run.machine;
+    const stays = (step: number): boolean => !without.some((other) => this.dependsOn(step, other));
+    if (this.candidates.some((step) => step > node && stays(step))) return true;
+    for (const cell of this.asOf.read) {
+      for (let at = cells.head[cell] as number; at >= 0; at = cells.prev[at] as number) {
+        if ((cells.event[at] as number) <= node) break;
+        if (at >= cells.start || cells.kind[at] === READ) continue;
+        if (stays(cells.event[at] as number)) return true;
+      }
+    }
+    return false;
   }
 
   /** No first step of the actors in `seen` is ordered before the step with this clock. */
@@ -400,7 +442,7 @@ class OtherOrder implements Reader {
   private steps: readonly number[] = [];
   private first = 0;
   /** What has been asked for. */
-  readonly read: Set<Cell> = new Set();
+  readonly read: Cell[] = [];
 
   constructor(run: Run, dependsOn: (step: number, earlier: number) => boolean) {
     this.run = run;
@@ -410,11 +452,11 @@ class OtherOrder implements Reader {
   without(steps: readonly number[]): void {
     this.steps = steps;
     this.first = Math.min(...steps);
-    this.read.clear();
+    this.read.length = 0;
   }
 
   get(cell: Cell): number {
-    this.read.add(cell);
+    this.read.push(cell);
     const { cells } = this.run.machine;
     let value = cells.peek(cell);
     for (let at = cells.head[cell] as number; at >= 0; at = cells.prev[at] as number) {

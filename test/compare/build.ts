@@ -1,0 +1,596 @@
+import type { Program, StepCheck } from '../../src/explore/run.ts';
+import type { ArchDescriptor } from '../../src/machine/arch.ts';
+import { WRITE, type Cells, type Reader } from '../../src/machine/cells.ts';
+import { fn, type AnyFn } from '../../src/machine/fn.ts';
+import { Machine } from '../../src/machine/machine.ts';
+import {
+  ALLOCATED,
+  PAGE_SIZE,
+  makeLife,
+  type Entry,
+  type Page,
+  type Word,
+} from '../../src/machine/memory.ts';
+import { defineOp, perform, type Steps } from '../../src/machine/op.ts';
+import { assume, choose, join, out_of_rounds, spin_until } from '../../src/machine/ops/control.ts';
+import { flush_guest_tlb, sched_out, vm_entry } from '../../src/machine/ops/host.ts';
+import * as locks from '../../src/machine/ops/locks.ts';
+import * as mem from '../../src/machine/ops/memory.ts';
+import {
+  allocate_frame,
+  foreign_owner,
+  free_frame,
+  mark_pending,
+} from '../../src/machine/ops/pages.ts';
+import * as processor from '../../src/machine/ops/processor.ts';
+import { queue_callback, rcu_nest, wait_grace_period } from '../../src/machine/ops/rcu.ts';
+import * as tlb from '../../src/machine/ops/tlb.ts';
+import { all_sanitizers } from '../../src/sanitizers/index.ts';
+import {
+  ENTRIES,
+  PAGES,
+  TABLES,
+  type Condition,
+  type LockMode,
+  type Micro,
+  type Scope,
+  type Spec,
+  type Stmt,
+  type Target,
+  type Value,
+} from './spec.ts';
+
+/** Two levels are enough for walk caches, and make short programs. */
+const two_levels: ArchDescriptor = {
+  name: 'two_levels',
+  title: 'two levels, for tests',
+  levels: [
+    { name: 'pte', shift: 12, bits: 9 },
+    { name: 'pgd', shift: 21, bits: 9 },
+  ],
+  decode: (level, bits) => ({
+    present: (bits & 1n) !== 0n,
+    table: (bits & 1n) !== 0n && level > 0,
+    writable: true,
+    frame: Number(bits >> 12n),
+  }),
+  table: (_level, frame) => (BigInt(frame) << 12n) | 1n,
+  leaf: (_level, frame) => (BigInt(frame) << 12n) | 1n,
+  flush: 'ipi',
+  config: {
+    MMU_GATHER_RCU_TABLE_FREE: true,
+    MMU_GATHER_TABLE_FREE: true,
+    PT_RECLAIM: false,
+    MAX_TABLE_BATCH: 4,
+  },
+};
+
+/** Deliberate mistakes in how checks are attached. */
+export interface CheckMistakes {
+  /** Checks read without recording. */
+  readonly peekingChecks?: boolean;
+  /** Checks are evaluated only after a writer of the words they last read. */
+  readonly asymmetricChecks?: boolean;
+}
+
+export interface Built extends Program {
+  /** The `sometimes` conditions that were seen. */
+  readonly seen: Set<string>;
+}
+
+function holds(condition: Condition, values: readonly (() => number)[]): boolean {
+  switch (condition) {
+    case 'all-nonzero':
+      return values.every((value) => value() !== 0);
+    case 'all-zero':
+      return values.every((value) => value() === 0);
+    case 'any-nonzero':
+      return values.map((value) => value()).some((value) => value !== 0); // see `OpDef.guard`
+    case 'equal': {
+      const first = values[0]!();
+      return values.every((value) => value() === first);
+    }
+    case 'sum':
+      return values.reduce((sum, value) => sum + value(), 0) % 3 === 0;
+    case 'above':
+      return values.length > 1 ? values[0]!() > values[1]!() : values[0]!() > 1;
+  }
+}
+
+const severalOp = defineOp('several', {
+  guard: (
+    read: Reader,
+    _m,
+    _who,
+    [words, guard]: [
+      readonly Word[],
+      { words: readonly number[]; condition: Condition } | null,
+      number | null,
+      readonly Micro[],
+      number,
+    ],
+  ) =>
+    guard === null ||
+    holds(
+      guard.condition,
+      guard.words.map((at) => () => read.get(words[at]!.cell)),
+    ),
+  outcomes: (m, _who, [words, , outcomes]) =>
+    outcomes === null ? 1 : 1 + (Math.abs(m.cells.get(words[outcomes]!.cell)) % 3),
+  exec: (m, _who, [words, , , body, received]) => {
+    let t = received;
+    let skip = false;
+    const at = (index: number): Word => words[Math.abs(index) % words.length]!;
+    for (const micro of body) {
+      if (skip) {
+        skip = false;
+        continue;
+      }
+      if (micro.do === 'read') t = m.cells.get(words[micro.word]!.cell);
+      else if (micro.do === 'write') m.cells.set(words[micro.word]!.cell, (t + micro.plus) % 4);
+      else if (micro.do === 'update') m.cells.add(words[micro.word]!.cell, 1);
+      else if (micro.do === 'read-at') t = m.cells.get(at(t + micro.plus).cell);
+      else if (micro.do === 'write-at') m.cells.set(at(t).cell, micro.plus);
+      else if (micro.do === 'outcome') t = m.outcome;
+      else skip = t === 0;
+    }
+    return t;
+  },
+});
+
+const observeOp = defineOp('observe', {
+  exec: (
+    m,
+    who,
+    [words, condition, as, seen]: [readonly Word[], Condition, 'always' | 'sometimes', Set<string>],
+  ) => {
+    const held = holds(
+      condition,
+      words.map((word) => () => m.cells.get(word.cell)),
+    );
+    const name = `${condition} of ${words.map((word) => word.name).join()}`;
+    if (as === 'sometimes') {
+      if (held) seen.add(name);
+    } else if (!held) {
+      m.violate({
+        kind: 'property',
+        actor: who.name,
+        object: name,
+        message: `${name} does not hold.`,
+        stops: false,
+      });
+    }
+    return undefined;
+  },
+});
+
+/** What an actor has: the number, the entry and the page that it received last. */
+interface Local {
+  number: number;
+  entry: Entry | null;
+  page: Page | null;
+  readonly cleared: tlb.Promised[];
+}
+
+class World {
+  readonly machine: Machine;
+  readonly seen: Set<string> = new Set();
+  private readonly words: readonly Word[];
+  private readonly locks: readonly Word[];
+  private readonly pointers: readonly Word[];
+  private readonly handlers: readonly AnyFn[];
+  private readonly usesTables: boolean;
+
+  constructor(spec: Spec) {
+    this.machine = new Machine({
+      arch: two_levels,
+      cpus: spec.cpus.map(({ virtual }, at) => ({ name: `CPU${at}`, virtual })),
+      sanitizers: all_sanitizers,
+    });
+    const { memory, cells } = this.machine;
+    this.words = spec.words.map((value, at) => memory.variable(`w${at}`, value));
+    this.locks = Array.from({ length: spec.locks }, (_, at) => memory.variable(`lock${at}`));
+    this.pointers = Array.from({ length: spec.pointers }, (_, at) =>
+      memory.at(memory.reserve(8), 0, `ptr${at}`),
+    );
+    this.handlers = spec.handlers.map((body, at) => this.handler(body, at));
+    this.usesTables = spec.mapped.length > 0 || spec.cpus.some(({ root }) => root !== null);
+    cells.begin(0);
+    const named = new Set(spec.pointing.filter((name) => name !== null));
+    if (this.usesTables) {
+      for (const { name, level } of TABLES) this.provide(name, level);
+      for (const name of PAGES) named.add(name);
+    }
+    for (const name of named) this.provide(name, -1);
+    spec.pointing.forEach((name, at) => {
+      if (name !== null) memory.storeWide(this.pointers[at]!, this.pointerTo(this.page(name)));
+    });
+    for (const [at, frame] of spec.mapped)
+      memory.storeWide(this.entryWord(at), this.mapping(frame));
+  }
+
+  /** Loads the roots that CPUs begin with; the actors exist by now. */
+  boot(spec: Spec): void {
+    const { machine } = this;
+    spec.cpus.forEach(({ root }, at) => {
+      if (root === null) return;
+      machine.translations.loadRoot(machine.actor(0), machine.cpu(at), this.page(root).frame, true);
+    });
+    machine.found.length = 0;
+  }
+
+  private provide(name: string, level: number): void {
+    const { memory, cells } = this.machine;
+    const info = memory.frame(name);
+    cells.set(info.life, makeLife(1, ALLOCATED));
+    cells.set(info.level, level);
+    memory.store(info.refcount, 1);
+  }
+
+  private page(name: string): Page {
+    return this.machine.memory.page(this.machine.memory.frame(name).index, 1);
+  }
+
+  private pointerTo(page: Page): Entry {
+    return this.machine.memory.entry((BigInt(page.frame) << 12n) | 1n, page.generation);
+  }
+
+  private mapping(frame: string): Entry {
+    return this.pointerTo(this.page(frame));
+  }
+
+  private entryWord(at: number): Word {
+    const [table, index] = ENTRIES[at]!;
+    const { frame, generation } = this.page(table);
+    return this.machine.memory.at(frame * PAGE_SIZE + index * 8, generation);
+  }
+
+  private target(target: Target): Entry {
+    return target.to === 'none' ? this.machine.memory.entry(0n, 0) : this.mapping(target.frame);
+  }
+
+  private handler(body: readonly Stmt[], at: number): AnyFn {
+    const run = (): Steps<number> => this.body(body);
+    const named = function* (): Steps<number> {
+      return yield* run();
+    };
+    Object.defineProperty(named, 'name', { value: `handler${at}` }); // names tell functions apart
+    return fn(named) as unknown as AnyFn;
+  }
+
+  *body(stmts: readonly Stmt[]): Steps<number> {
+    const local: Local = { number: 0, entry: null, page: null, cleared: [] };
+    yield* this.block(stmts, local);
+    return local.number;
+  }
+
+  private *block(stmts: readonly Stmt[], local: Local): Steps<void> {
+    for (const stmt of stmts) yield* this.statement(stmt, local);
+  }
+
+  private value({ received, plus }: Value, local: Local): number {
+    return received ? (Math.abs(local.number) + plus) % 4 : plus;
+  }
+
+  private scope(scope: Scope): [number | null, number | null, number | null, boolean] {
+    const { memory } = this.machine;
+    const root = scope.root === null ? null : memory.frame(scope.root).index;
+    if (scope.entry === null) return [root, null, null, scope.tables];
+    const [table, index] = ENTRIES[scope.entry]!;
+    const step = table === 'R' || table === 'S' ? 2 ** 21 : 2 ** 12;
+    return [root, index * step, (index + 1) * step, scope.tables];
+  }
+
+  private *statement(stmt: Stmt, local: Local): Steps<void> {
+    const word = (at: number): Word => this.words[at]!;
+    switch (stmt.op) {
+      case 'read':
+        local.number = yield* mem.READ_ONCE(word(stmt.word));
+        break;
+      case 'write':
+        yield* mem.WRITE_ONCE(word(stmt.word), this.value(stmt.value, local));
+        break;
+      case 'xchg':
+        local.number = yield* mem.xchg(word(stmt.word), this.value(stmt.value, local));
+        break;
+      case 'add':
+        local.number = yield* mem.fetch_add(word(stmt.word), this.value(stmt.value, local));
+        break;
+      case 'cas': {
+        const swapped = yield* mem.try_cmpxchg(
+          word(stmt.word),
+          stmt.old,
+          this.value(stmt.value, local),
+        );
+        local.number = swapped ? 1 : 0;
+        break;
+      }
+      case 'add-unless':
+        local.number = (yield* mem.atomic_add_unless(word(stmt.word), 1, stmt.unless)) ? 1 : 0;
+        break;
+      case 'if':
+        yield* this.block(local.number % 2 !== 0 ? stmt.body : stmt.otherwise, local);
+        break;
+      case 'choose':
+        local.number = yield* choose(
+          'it',
+          Array.from({ length: stmt.options }, (_, at) => at),
+        );
+        break;
+      case 'assume-nonzero':
+        yield* assume(local.number !== 0);
+        break;
+      case 'bound':
+        if (local.number === 0) yield* out_of_rounds(1);
+        break;
+      case 'lock':
+        yield* this.locked(stmt.mode, this.locks[stmt.lock]!, stmt.body, local);
+        break;
+      case 'unlock':
+        yield* locks.mutex_unlock(this.locks[stmt.lock]!);
+        break;
+      case 'wait':
+        local.number = yield* spin_until(stmt.words.map(word), (...values) =>
+          holds(
+            stmt.condition,
+            values.map((value) => () => value),
+          ),
+        );
+        break;
+      case 'join':
+        yield* join(stmt.actor);
+        break;
+      case 'several':
+        local.number = yield* perform(severalOp, [
+          this.words,
+          stmt.guard,
+          stmt.outcomes,
+          stmt.body,
+          local.number,
+        ]);
+        break;
+      case 'observe':
+        yield* perform(observeOp, [stmt.words.map(word), stmt.condition, stmt.as, this.seen]);
+        break;
+      default:
+        yield* this.frames(stmt, local);
+    }
+  }
+
+  private *locked(mode: LockMode, lock: Word, body: readonly Stmt[], local: Local): Steps<void> {
+    if (mode === 'try') {
+      if (!(yield* locks.spin_trylock(lock))) {
+        local.number = 0;
+        return;
+      }
+      yield* this.block(body, local);
+      yield* locks.spin_unlock(lock);
+      return;
+    }
+    const [take, drop] = {
+      spin: [locks.spin_lock, locks.spin_unlock],
+      mutex: [locks.mutex_lock, locks.mutex_unlock],
+      read: [locks.down_read, locks.up_read],
+      write: [locks.write_lock, locks.write_unlock],
+    }[mode];
+    yield* take!(lock);
+    yield* this.block(body, local);
+    yield* drop!(lock);
+  }
+
+  /** The word that a pointer leads to, or null if there is no pointer. */
+  private pointee(local: Local): Word | null {
+    const page = local.page ?? this.pageOf(local.entry);
+    if (!page) return null;
+    return this.machine.memory.at(page.frame * PAGE_SIZE, page.generation);
+  }
+
+  private pageOf(entry: Entry | null): Page | null {
+    if (!entry || entry.bits === 0n) return null;
+    return this.machine.memory.page(Number(entry.bits >> 12n), entry.generation);
+  }
+
+  private *frames(stmt: Stmt, local: Local): Steps<void> {
+    const { memory } = this.machine;
+    switch (stmt.op) {
+      case 'alloc':
+        local.page = yield* allocate_frame({ what: 'f', level: stmt.level, recycle: stmt.recycle });
+        break;
+      case 'publish':
+        yield* mem.write_entry(
+          this.pointers[stmt.pointer]!,
+          local.page ? this.pointerTo(local.page) : memory.entry(0n, 0),
+        );
+        break;
+      case 'fetch':
+      case 'swap-pointer': {
+        const pointer = this.pointers[stmt.pointer]!;
+        const entry =
+          stmt.op === 'fetch'
+            ? yield* mem.read_entry(pointer)
+            : yield* mem.xchg_entry(
+                pointer,
+                local.page ? this.pointerTo(local.page) : memory.entry(0n, 0),
+              );
+        local.page = this.pageOf(entry);
+        local.number = local.page ? 1 : 0;
+        break;
+      }
+      case 'deref-read': {
+        const word = this.pointee(local);
+        if (word) local.number = yield* mem.READ_ONCE(word);
+        break;
+      }
+      case 'deref-write': {
+        const word = this.pointee(local);
+        if (word) yield* mem.WRITE_ONCE(word, this.value(stmt.value, local));
+        break;
+      }
+      case 'free':
+        if (local.page) yield* free_frame(local.page);
+        break;
+      case 'free-named':
+        yield* free_frame(this.page(stmt.frame));
+        break;
+      case 'pending':
+        if (local.page) yield* mark_pending(local.page);
+        break;
+      case 'foreign':
+        yield* foreign_owner(stmt.count);
+        break;
+      default:
+        yield* this.processors(stmt, local);
+    }
+  }
+
+  private *processors(stmt: Stmt, local: Local): Steps<void> {
+    switch (stmt.op) {
+      case 'irq-off': {
+        const flags = yield* processor.local_irq_save();
+        yield* this.block(stmt.body, local);
+        yield* processor.local_irq_restore(flags);
+        break;
+      }
+      case 'irq-save':
+        local.number = yield* processor.local_irq_save();
+        break;
+      case 'preempt-off':
+        yield* processor.preempt_disable();
+        yield* this.block(stmt.body, local);
+        yield* processor.preempt_enable();
+        break;
+      case 'ipi': {
+        const handling = yield* processor.send_ipi(stmt.cpu, this.handlers[stmt.handler]!, []);
+        if (stmt.wait) yield* processor.csd_lock_wait(handling);
+        break;
+      }
+      case 'rcu':
+        yield* rcu_nest(1);
+        yield* this.block(stmt.body, local);
+        yield* rcu_nest(-1);
+        break;
+      case 'rcu-unlock':
+        yield* rcu_nest(-1);
+        break;
+      case 'call-rcu':
+        yield* queue_callback(this.handlers[stmt.handler]!, [], undefined);
+        break;
+      case 'synchronize':
+        yield* wait_grace_period();
+        break;
+      default:
+        yield* this.translation(stmt, local);
+    }
+  }
+
+  private *translation(stmt: Stmt, local: Local): Steps<void> {
+    const { memory } = this.machine;
+    switch (stmt.op) {
+      case 'read-entry':
+        local.entry = yield* mem.read_entry(this.entryWord(stmt.entry));
+        local.number = local.entry.bits === 0n ? 0 : 1;
+        break;
+      case 'set-entry':
+        yield* mem.write_entry(this.entryWord(stmt.entry), this.target(stmt.target));
+        break;
+      case 'map-page': {
+        const entry = local.page ? this.pointerTo(local.page) : memory.entry(0n, 0);
+        yield* mem.write_entry(this.entryWord(stmt.entry), entry);
+        break;
+      }
+      case 'xchg-entry': {
+        const word = this.entryWord(stmt.entry);
+        local.entry = yield* mem.xchg_entry(word, this.target(stmt.target));
+        local.page = this.pageOf(local.entry);
+        local.number = local.page ? 1 : 0;
+        local.cleared.push(Object.freeze({ source: word.address, bits: local.entry.bits }));
+        break;
+      }
+      case 'invalidate':
+        yield* tlb.invalidate_local(...this.scope(stmt.scope));
+        break;
+      case 'broadcast':
+        yield* tlb.tlbi(...this.scope(stmt.scope));
+        yield* tlb.dsb_ish(...this.scope(stmt.scope));
+        break;
+      case 'load-root':
+        yield* tlb.load_root(stmt.root === null ? 0 : memory.frame(stmt.root).index, stmt.flush);
+        break;
+      case 'lazy':
+        yield* tlb.set_lazy(stmt.on);
+        break;
+      case 'gone':
+        yield* tlb.translations_gone([...local.cleared]);
+        break;
+      case 'sched-out':
+        yield* sched_out(stmt.cpu);
+        break;
+      case 'flush-guest':
+        yield* flush_guest_tlb(stmt.cpu);
+        break;
+      case 'vm-entry':
+        yield* vm_entry(stmt.cpu);
+        break;
+      default:
+        throw new Error(`no meaning for ${stmt.op}`);
+    }
+  }
+
+  checks(spec: Spec, mistakes: CheckMistakes): StepCheck[] {
+    return spec.checks.map(({ actor, words, condition }, at) => {
+      const { cells } = this.machine;
+      const read = mistakes.peekingChecks
+        ? (word: number) => cells.peek(this.words[word]!.cell)
+        : (word: number) => cells.get(this.words[word]!.cell);
+      const lastRead = cells.allocate(-1);
+      return (machine, step) => {
+        if (mistakes.asymmetricChecks) {
+          const mask = cells.peek(lastRead);
+          if (!words.some((word) => mask & (1 << word) && wrote(cells, this.words[word]!))) return;
+        } else if (step.who.index !== actor) return;
+        let mask = 0;
+        const values = words.map((word) => () => {
+          mask |= 1 << word;
+          return read(word);
+        });
+        const bad = holds(condition, values);
+        cells.poke(lastRead, mask);
+        if (!bad) return;
+        machine.violate({
+          kind: 'property',
+          actor: step.who.name,
+          object: `check ${at}`,
+          message: `${condition} of ${words.join()}`,
+          stops: false,
+        });
+      };
+    });
+  }
+}
+
+/** Has the step being recorded written the word? */
+function wrote(cells: Cells, word: Word): boolean {
+  const at = cells.head[word.cell]!;
+  return at >= cells.start && cells.kind[at] === WRITE;
+}
+
+/** A fresh machine with the program on it. */
+export function build(spec: Spec, mistakes: CheckMistakes = {}): Built {
+  const world = new World(spec);
+  const { machine } = world;
+  const actors = spec.actors.map(({ cpu, kind, shared, daemon, body }, at) => ({
+    actor: machine.addActor({
+      name: `A${at}`,
+      column: `A${at}`,
+      cpu,
+      kind,
+      daemon,
+      shared,
+      creator: -1,
+    }),
+    begin: () => world.body(body),
+  }));
+  world.boot(spec);
+  const stepChecks = world.checks(spec, mistakes);
+  return { machine, actors, patches: new Map(), traced: false, stepChecks, seen: world.seen };
+}

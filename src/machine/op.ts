@@ -18,7 +18,8 @@ export interface OpDef<A extends readonly unknown[], V> {
   readonly name: string;
   /**
    * May the step happen now? While it may not, the actor is disabled: it waits, it does not spin. Reads only
-   * through `read`, because the explorer also asks "and in the order where that step came later?".
+   * through `read`, because the explorer also asks "and in the order where that step came later?". A condition
+   * that another value could fulfil as well must be read too: both sides of an "or".
    */
   guard?(read: Reader, machine: Machine, who: Actor, args: A): boolean;
   /** In how many ways may the step go? Each is tried; `machine.outcome` says which one this is. */

@@ -193,10 +193,11 @@ export class Translations {
   private reachTable(who: Actor, cpu: Cpu, root: number, frame: number, base: number): void {
     const { arch, cells, memory } = this.machine;
     const info = memory.info(frame);
+    const generation = lifeGeneration(cells.get(info.life)); // a frame handed out again is another table
     const level = cells.peek(info.level);
     if (level < 0) return;
     for (const address of memory.wordsOf(frame)) {
-      const pointer = memory.at(address, lifeGeneration(cells.peek(info.life)));
+      const pointer = memory.at(address, generation);
       if (!arch.decode(level, memory.peekWide(pointer).bits).present) continue;
       const { bits } = memory.loadWide(pointer);
       this.reach(who, cpu, root, address, level, bits, base);

@@ -101,11 +101,11 @@ const goneOp = defineOp('translations_gone', {
 function promiseGone(m: Machine, actor: string, source: number, bits: bigint): void {
   const table = Math.floor(source / 4096);
   const { arch, cells, memory, translations } = m;
+  const life = cells.get(memory.info(table).life); // its level and contents go with it
   const level = cells.peek(memory.info(table).level);
   if (level < 0) return;
   const { frame, present } = arch.decode(level, bits);
   if (!present) return;
-  const life = cells.peek(memory.info(table).life);
   if (memory.loadWide(memory.at(source, life >> 2)).bits === bits) return; // mapped again meanwhile
   for (const cpu of m.cpus) {
     for (const t of translations.held(cpu, frame)) {

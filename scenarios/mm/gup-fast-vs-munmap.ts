@@ -85,10 +85,7 @@ export default scenario<State>('gup-fast-vs-munmap', {
       GUP_VARIANTS,
       returned(get_user_pages_fast, (page) => page !== null),
     ),
-    'the walk falls back to the slow path': only(
-      GUP_VARIANTS,
-      returned(get_user_pages_fast, null),
-    ),
+    'the walk falls back to the slow path': only(GUP_VARIANTS, returned(get_user_pages_fast, null)),
   },
 
   variants: {

@@ -35,6 +35,8 @@ export interface Site {
   readonly file: string;
   readonly line: number;
   readonly column: number;
+  /** The function that the position is in, where the engine says it. */
+  readonly function?: string | undefined;
 }
 
 /** A fault of gracewalk itself, never of its input: exit code 5. */

@@ -8,13 +8,15 @@ import type { Site } from './errors.ts';
 export function parseStack(stack: string): Site[] {
   const sites: Site[] = [];
   for (const row of stack.split('\n')) {
-    const match = /(?:\(|at (?:async )?)((?:file:\/\/|\/|[A-Za-z]:\\|https?:|blob:)[^()]*):(\d+):(\d+)\)?$/.exec(
-      row.trimEnd(),
-    );
+    const match =
+      /(?:\(|at (?:async )?)((?:file:\/\/|\/|[A-Za-z]:\\|https?:|blob:)[^()]*):(\d+):(\d+)\)?$/.exec(
+        row.trimEnd(),
+      );
     if (!match) continue;
     const [, file, line, column] = match;
     if (file === undefined || line === undefined || column === undefined) continue;
-    sites.push({ file, line: Number(line), column: Number(column) });
+    const name = /^\s*at (?:async )?([^\s(]+) \(/.exec(row)?.[1];
+    sites.push({ file, line: Number(line), column: Number(column), function: name });
   }
   return sites;
 }

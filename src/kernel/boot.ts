@@ -19,16 +19,20 @@ export function kernel_of(machine: Machine): Kernel {
     arch: machine.arch,
     config: { ...machine.arch.config, ...config },
     gfp_nowait: (machine.settings.gfp_nowait as Kernel['gfp_nowait'] | undefined) ?? 'ok',
-    cpus: machine.cpus.map(
-      ({ index, name }): PerCpu =>
-        Object.freeze({
-          cpu: index,
-          name,
-          loaded_mm: variable(`cpu_tlbstate(${name}).loaded_mm`),
-          tlb_gen: variable(`cpu_tlbstate(${name}).tlb_gen`),
-          is_lazy: variable(`cpu_tlbstate_shared(${name}).is_lazy`),
-          preempted: variable(`steal_time(${name}).preempted`),
-        }),
+    cpus: machine.cpus.map(({ index, name }): PerCpu =>
+      Object.freeze({
+        cpu: index,
+        name,
+        loaded_mm: variable(`cpu_tlbstate(${name}).loaded_mm`),
+        tlb_gen: variable(`cpu_tlbstate(${name}).tlb_gen`),
+        is_lazy: variable(`cpu_tlbstate_shared(${name}).is_lazy`),
+        preempted: machine.memory.variable(`steal_time(${name}).preempted`, 0, [
+          '0',
+          'KVM_VCPU_PREEMPTED',
+          'KVM_VCPU_FLUSH_TLB',
+          'KVM_VCPU_PREEMPTED | KVM_VCPU_FLUSH_TLB',
+        ]),
+      }),
     ),
   });
   machine.objects.set('kernel', kernel);
@@ -73,7 +77,12 @@ export interface MmOptions {
  * order of the addresses. It is loaded on the CPUs that run it, which may therefore hold any translation of
  * it when the scenario begins.
  */
-export function new_mm(machine: Machine, name: string, mappings: Mappings, options: MmOptions = {}): Mm {
+export function new_mm(
+  machine: Machine,
+  name: string,
+  mappings: Mappings,
+  options: MmOptions = {},
+): Mm {
   const { arch, memory } = machine;
   const kernel = kernel_of(machine);
   const top = arch.levels.length - 1;
@@ -96,7 +105,12 @@ export function new_mm(machine: Machine, name: string, mappings: Mappings, optio
     const table = new_table(machine, title, level);
     tables.set(key, table);
     ptl.set(table.frame, memory.variable(`ptl(${title})`));
-    put_entry(machine, parent, base % 2 ** (arch.levels[level + 1]?.bits ?? 9), arch.table(level + 1, table.frame));
+    put_entry(
+      machine,
+      parent,
+      base % 2 ** (arch.levels[level + 1]?.bits ?? 9),
+      arch.table(level + 1, table.frame),
+    );
     const info = memory.info(table.frame);
     machine.cells.values[info.links] = 1;
     return table;
@@ -106,7 +120,12 @@ export function new_mm(machine: Machine, name: string, mappings: Mappings, optio
     const table = descend(address, 0);
     const { shift, bits } = arch.levels[0] as { shift: number; bits: number };
     const index = Math.floor(address / 2 ** shift) % 2 ** bits;
-    put_entry(machine, table, index, arch.leaf(0, page.frame, { writable: options.writable ?? true }));
+    put_entry(
+      machine,
+      table,
+      index,
+      arch.leaf(0, page.frame, { writable: options.writable ?? true }),
+    );
     const { refcount } = memory.info(page.frame);
     machine.cells.values[refcount.cell] = (machine.cells.values[refcount.cell] as number) + 1;
   }
@@ -173,7 +192,10 @@ export function pte_table(machine: Machine, mm: Mm, addr: number): Page {
   for (let level = arch.levels.length - 1; level > 0; level--) {
     const { shift, bits } = arch.levels[level] as { shift: number; bits: number };
     const index = Math.floor(addr / 2 ** shift) % 2 ** bits;
-    frame = arch.decode(level, memory.peekWide(memory.at(frame * PAGE_SIZE + index * 8, 1)).bits).frame;
+    frame = arch.decode(
+      level,
+      memory.peekWide(memory.at(frame * PAGE_SIZE + index * 8, 1)).bits,
+    ).frame;
   }
   return memory.page(frame, 1);
 }

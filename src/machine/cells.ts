@@ -94,7 +94,9 @@ export class Cells implements Reader {
   undo(start: number, silentStart: number): void {
     while (this.silentTop > silentStart) {
       this.silentTop--;
-      this.values[this.silentCell[this.silentTop] as number] = this.silentOld[this.silentTop] as number;
+      this.values[this.silentCell[this.silentTop] as number] = this.silentOld[
+        this.silentTop
+      ] as number;
     }
     while (this.top > start) {
       this.top--;

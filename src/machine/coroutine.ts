@@ -189,7 +189,7 @@ function notDeterministic(name: string, expected: TrieNode, op: Op | null): Grac
       `first  time, step ${expected.depth + 1}: ${opName(expected.op)}`,
       `second time, step ${expected.depth + 1}: ${opName(op)}`,
     ],
-    help: "an actor may depend only on what its yield*s return; look for a variable that is declared outside the actor and changed inside it",
+    help: 'an actor may depend only on what its yield*s return; look for a variable that is declared outside the actor and changed inside it',
   });
 }
 
@@ -229,5 +229,8 @@ export function sitesOf(node: TrieNode): ReturnType<typeof outside> {
 /** The source position of the statement that a diagram prints for the pending op. */
 export function siteOf(node: TrieNode): ReturnType<typeof outside>[number] | undefined {
   const sites = sitesOf(node);
-  return node.frame?.fn.isLeaf ? (sites[1] ?? sites[0]) : sites[0];
+  const leaf = node.frame?.fn.isLeaf ? node.frame.fn.title : null;
+  if (leaf === null) return sites[0];
+  const inside = sites.findIndex((site) => site.function === leaf);
+  return sites[inside + 1] ?? sites[0]; // whoever called the leaf
 }

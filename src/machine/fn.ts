@@ -120,7 +120,12 @@ function make<A extends readonly unknown[], V>(
     const activation = current as Activation;
     if (self.steps) activation.started(self.steps);
     const up = activation.frame;
-    activation.frame = { fn: made as unknown as AnyFn, call: activation.calls++, up, depth: up ? up.depth + 1 : 0 };
+    activation.frame = {
+      fn: made as unknown as AnyFn,
+      call: activation.calls++,
+      up,
+      depth: up ? up.depth + 1 : 0,
+    };
     activation.entered.add(made);
     const patched = activation.patches.get(made) as ((...args: A) => Steps<V>) | undefined;
     try {

@@ -18,7 +18,13 @@ export const MAX_ACTORS = 32;
 export interface Sanitizer {
   readonly name: string;
   /** A pointer made in `generation` of a frame is followed. `false` if it must not be. */
-  dereference?(machine: Machine, who: Actor, frame: number, generation: number, what: string): boolean;
+  dereference?(
+    machine: Machine,
+    who: Actor,
+    frame: number,
+    generation: number,
+    what: string,
+  ): boolean;
   /** A frame goes back to the allocator. `false` if it must not. */
   free?(machine: Machine, who: Actor, frame: number, generation: number): boolean;
   /** A CPU can use its translations again or different ones: VM entry, root load, leaving lazy mode. */
@@ -120,7 +126,9 @@ export class Machine {
   addActor(actor: Omit<Actor, 'index'>): Actor {
     if (this.actors.length === MAX_ACTORS) {
       throw new GracewalkError('E104', `more than ${MAX_ACTORS} actors`, {
-        notes: ['interrupt handlers and RCU callbacks count: each IPI sent and each call_rcu() makes one'],
+        notes: [
+          'interrupt handlers and RCU callbacks count: each IPI sent and each call_rcu() makes one',
+        ],
         help: 'ask a smaller question: fewer CPUs, fewer unmappings',
       });
     }
@@ -231,7 +239,9 @@ export class Machine {
     if (value.present) {
       return `-> ${this.memory.frames[value.frame]?.name ?? `frame ${value.frame}`}`;
     }
-    return value.bits === 0n ? 'none' : `0x${value.bits.toString(16)}`;
+    if (value.bits === 0n) return 'none';
+    const pointee = value.frame < 0 ? this.memory.frames[Number(value.bits)]?.name : undefined;
+    return pointee ? `-> ${pointee}` : `0x${value.bits.toString(16)}`;
   }
 
   stop(actor: number): void {

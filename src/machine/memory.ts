@@ -107,6 +107,7 @@ export class Memory {
   private readonly entries: Map<bigint, Entry>[][] = [];
   private readonly pages: Page[][] = [];
   private readonly tables: number[][] = [];
+  private readonly valueNames: Map<Cell, readonly string[]> = new Map();
   private nextStatic = STATIC_BASE;
   /** Freed frames that may be handed out again: how many, and (satellite) which. */
   readonly freeCount: Cell;
@@ -160,9 +161,16 @@ export class Memory {
     return this.at(place.frame * PAGE_SIZE + place.index * 8, place.generation);
   }
 
-  /** A named 32-bit word of static kernel memory. */
-  variable(name: string, initial = 0): Word {
-    return this.at(this.reserve(8), 0, name, initial, false);
+  /** A named 32-bit word of static kernel memory. `values` names some of its values, for diagrams. */
+  variable(name: string, initial = 0, values: readonly string[] = []): Word {
+    const word = this.at(this.reserve(8), 0, name, initial, false);
+    if (values.length > 0) this.valueNames.set(word.cell, values);
+    return word;
+  }
+
+  /** A value as the kernel's source calls it, or the number. */
+  nameValue(word: Word, value: number): string {
+    return this.valueNames.get(word.cell)?.[value] ?? String(value);
   }
 
   private nameOf(address: number): string {
@@ -224,7 +232,8 @@ export class Memory {
     if (word.frame >= 0) {
       const info = this.info(word.frame);
       level = cells.peek(info.level);
-      if (cells.peek(word.epoch) !== lifeGeneration(cells.peek(info.life))) return this.entry(0n, 0, level);
+      if (cells.peek(word.epoch) !== lifeGeneration(cells.peek(info.life)))
+        return this.entry(0n, 0, level);
     }
     const low = BigInt(cells.peek(word.cell) >>> 0);
     const high = BigInt(cells.peek(word.high) >>> 0);
@@ -249,7 +258,8 @@ export class Memory {
   load(word: Word): number {
     const value = this.cells.get(word.cell);
     if (word.frame < 0) return value;
-    const fresh = this.cells.peek(word.epoch) === lifeGeneration(this.cells.peek(this.info(word.frame).life));
+    const fresh =
+      this.cells.peek(word.epoch) === lifeGeneration(this.cells.peek(this.info(word.frame).life));
     return fresh ? value : 0;
   }
 

@@ -27,6 +27,8 @@ export interface Step {
   readonly comment: string | null;
   /** Names of the frames (tables, pages) that the step touched. */
   readonly objects: readonly string[];
+  /** It depends on a step of another column of this run, or the other way round. */
+  readonly meets: boolean;
   /** Where the statement stands in the source, as a stack position. */
   readonly site: Site | null;
   /** A sanitizer's own step: shown only if it found something. */
@@ -104,7 +106,10 @@ export interface VariantResult {
   readonly machineTitle: string;
   readonly model: 'sc';
   /** Declared verdict; for `fails`, with its kinds. */
-  readonly expected: { readonly verdict: 'safe' | 'fails'; readonly kinds: readonly ViolationKind[] };
+  readonly expected: {
+    readonly verdict: 'safe' | 'fails';
+    readonly kinds: readonly ViolationKind[];
+  };
   readonly verdict: Verdict;
   /** Verdict and kinds are as declared. */
   readonly ok: boolean;

@@ -61,7 +61,9 @@ export function variantFingerprint(scenario: Scenario, name: string): string {
     JSON.stringify([machine.preempt, config, alloc, definition.foreign]),
     setup.toString(),
     ...Object.entries(run).map(([key, body]) => `${key}:${body.toString()}`),
-    ...(variant.patches ?? []).map((patch) => `${patch.target.title}:${patch.replacement.toString()}`),
+    ...(variant.patches ?? []).map(
+      (patch) => `${patch.target.title}:${patch.replacement.toString()}`,
+    ),
   ];
   let hash = 0x811c9dc5;
   for (const char of parts.join('\n')) hash = Math.imul(hash ^ char.charCodeAt(0), 0x01000193);
@@ -246,7 +248,9 @@ class Check {
     if (verdict === 'safe') return true;
     const found = this.foundKinds();
     const { kinds } = this.variant;
-    return found.every((kind) => kinds.includes(kind)) && kinds.every((kind) => found.includes(kind));
+    return (
+      found.every((kind) => kinds.includes(kind)) && kinds.every((kind) => found.includes(kind))
+    );
   }
 
   /** The minimal run of the kind that matters most: one nobody declared, else the first declared. */
@@ -265,18 +269,27 @@ class Check {
       ...(this.options.shouldStop ? { shouldStop: this.options.shouldStop } : {}),
     });
     const columns = columnsOf(this.definition);
-    if (run) return recordRun(build(), run.schedule, { columns, minimal: 'global', kind: kind ?? null });
+    if (run)
+      return recordRun(build(), run.schedule, { columns, minimal: 'global', kind: kind ?? null });
     const first = [...main.exploration.violations.values()].find(
       ({ violation }) => violation.kind === kind,
     );
     if (!first) throw new GracewalkError('E900', 'a violation without a run', {});
-    return recordRun(build(), first.schedule, { columns, minimal: 'within-run', kind: kind ?? null });
+    return recordRun(build(), first.schedule, {
+      columns,
+      minimal: 'within-run',
+      kind: kind ?? null,
+    });
   }
 }
 
 function columnsOf(definition: ScenarioDefinition<unknown>): string[] {
   return [
-    ...new Set([...Object.keys(definition.run), ...definition.machine.cpus.map(({ name }) => name), 'elsewhere']),
+    ...new Set([
+      ...Object.keys(definition.run),
+      ...definition.machine.cpus.map(({ name }) => name),
+      'elsewhere',
+    ]),
   ];
 }
 
@@ -301,7 +314,8 @@ function assumptions(definition: ScenarioDefinition<unknown>): string[] {
     list.push(`the host preempts ${name} ${times === 1 ? 'once' : `${times} times`}, anywhere`);
   }
   const { foreign = 0 } = definition;
-  if (foreign > 0) list.push(`${foreign} freed frame${foreign === 1 ? '' : 's'} may go to another owner`);
+  if (foreign > 0)
+    list.push(`${foreign} freed frame${foreign === 1 ? '' : 's'} may go to another owner`);
   if (alloc?.GFP_NOWAIT === 'fails') list.push('GFP_NOWAIT allocations fail');
   if (alloc?.GFP_NOWAIT === 'either') list.push('GFP_NOWAIT allocations may fail');
   return list;
@@ -318,5 +332,9 @@ export function replayToken(scenario: Scenario, name: string, schedule: string):
       ? { observe: { name: observed[0], predicate: observed[1], mode: 'always' as const } }
       : {}),
   });
-  return replayRun(program, schedule, { columns: columnsOf(definition), minimal: 'global', kind: null });
+  return replayRun(program, schedule, {
+    columns: columnsOf(definition),
+    minimal: 'global',
+    kind: null,
+  });
 }

@@ -105,7 +105,8 @@ function lifeName(machine: Machine, life: number, page: Page, links: number): Li
   if (lifeGeneration(life) !== page.generation || state === FOREIGN) return 'reused';
   if (state === FREE) return 'freed';
   if (state === PENDING) return 'pending';
-  if (state === ALLOCATED && machine.tracksLinks && machine.cells.get(links) === 0) return 'unlinked';
+  if (state === ALLOCATED && machine.tracksLinks && machine.cells.get(links) === 0)
+    return 'unlinked';
   return 'live';
 }
 
@@ -123,7 +124,9 @@ export function returned<A extends readonly unknown[], V>(
     needsLinks: false,
     holds: (_machine, { before, after }) =>
       after !== before &&
-      after.returned.some((call) => call.fn === (fn as unknown as AnyFn) && matches(call.value as V)),
+      after.returned.some(
+        (call) => call.fn === (fn as unknown as AnyFn) && matches(call.value as V),
+      ),
   };
 }
 

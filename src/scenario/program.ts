@@ -153,7 +153,11 @@ function hosts(machine: Machine, definition: ScenarioDefinition<unknown>): Progr
 /** Everybody else on the machine, as far as the scenario notices them: they are given freed frames. */
 function foreigners(machine: Machine, count: number): ProgramActor[] {
   if (count === 0) return [];
-  const actor = machine.addActor({ ...bystander('elsewhere', 'elsewhere'), kind: 'host', daemon: true });
+  const actor = machine.addActor({
+    ...bystander('elsewhere', 'elsewhere'),
+    kind: 'host',
+    daemon: true,
+  });
   return [{ actor, begin: () => foreign_owner(count) }];
 }
 
@@ -163,6 +167,9 @@ function bystander(name: string, column: string): Omit<Actor, 'index' | 'kind'> 
 
 const observeOp = defineOp('observe', {
   exec: (_machine, _who, [evaluate]: [() => boolean]) => evaluate(),
+  describe: (_machine, who, _args, holds) => ({
+    comment: `'${who.name}' ${holds === true ? 'holds' : 'does not hold'} here`,
+  }),
   ghost: true,
 });
 

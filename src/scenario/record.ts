@@ -1,6 +1,7 @@
 import { GracewalkError } from '../base/errors.ts';
 import { endViolations, waiting } from '../explore/ends.ts';
 import { Run, type Program, type Schedule } from '../explore/run.ts';
+import { conflicts } from '../machine/cells.ts';
 import { siteOf, type TrieNode } from '../machine/coroutine.ts';
 import type { Frame } from '../machine/fn.ts';
 import type { Violation, ViolationKind } from '../machine/violation.ts';
@@ -75,12 +76,15 @@ class Recorder {
 
   private refuseBlocked(actor: number | undefined): void {
     const step = this.steps.length + 1;
-    if (actor === undefined) throw diverged(`step ${step}: the actor that the token's run had does not exist`);
+    if (actor === undefined)
+      throw diverged(`step ${step}: the actor that the token's run had does not exist`);
     const { name } = this.run.machine.actor(actor);
     if (!this.run.isAlive(actor)) throw diverged(`step ${step}: ${name} has already finished`);
     if (this.run.enabled(actor)) return;
     const reason = waiting(this.run).find((blocked) => blocked.name === name);
-    throw diverged(`step ${step}: ${name} is blocked${reason ? `, it waits for ${reason.what}` : ''}`);
+    throw diverged(
+      `step ${step}: ${name} is blocked${reason ? `, it waits for ${reason.what}` : ''}`,
+    );
   }
 
   step(actor: number, outcome: number): void {
@@ -89,7 +93,9 @@ class Recorder {
     run.execute(actor, outcome);
     const outcomes = run.outcomesAt[run.depth - 1] as number;
     if (outcome >= outcomes) {
-      throw diverged(`step ${run.depth}: the choice has ${outcomes} outcomes, the token's run took number ${outcome + 1}`);
+      throw diverged(
+        `step ${run.depth}: the choice has ${outcomes} outcomes, the token's run took number ${outcome + 1}`,
+      );
     }
     const found = run.found.find((violation) => this.isShown(violation));
     if (found) this.violation ??= reported(found);
@@ -119,6 +125,7 @@ class Recorder {
       event: own?.fn.options.event ?? note.event ?? null,
       comment: note.comment ?? null,
       objects: this.touchedFrames(),
+      meets: false,
       site,
       ghost: op.def.ghost === true || who.kind === 'observer',
       violation,
@@ -137,7 +144,12 @@ class Recorder {
       )
       .map(({ name }) => name);
     const value = this.run.last?.value;
-    if (typeof value === 'object' && value !== null && 'present' in value && value.present === true) {
+    if (
+      typeof value === 'object' &&
+      value !== null &&
+      'present' in value &&
+      value.present === true
+    ) {
       const target = memory.frames[(value as unknown as { frame: number }).frame];
       if (target) names.push(target.name);
     }
@@ -154,13 +166,33 @@ class Recorder {
     const used = new Set(this.steps.filter(({ ghost }) => !ghost).map(({ column }) => column));
     return {
       columns: options.columns.filter((column) => used.has(column)),
-      steps: this.steps,
-      waiting: this.violation?.kind === 'deadlock' ? waiting(run).map(({ name, what }) => `${name} waits for ${what}`) : [],
+      steps: this.steps.map((step, at) => ({ ...step, meets: this.meets(at) })),
+      waiting:
+        this.violation?.kind === 'deadlock'
+          ? waiting(run).map(({ name, what }) => `${name} waits for ${what}`)
+          : [],
       violation: this.violation,
       switches: this.switches(),
       minimal: options.minimal,
       schedule: encodeSchedule(run.schedule(), this.names, this.identity),
     };
+  }
+
+  /** Does the step depend on one of another column, in either direction? Its accesses are still recorded. */
+  private meets(step: number): boolean {
+    const { actorAt, depth, machine, startAt } = this.run;
+    const { cells } = machine;
+    const columnAt = (at: number): string => machine.actor(actorAt[at] as number).column;
+    const end = step + 1 < depth ? (startAt[step + 1] as number) : cells.top;
+    for (let access = startAt[step] as number; access < end; access++) {
+      let at = cells.head[cells.cell[access] as number] as number;
+      for (; at >= 0; at = cells.prev[at] as number) {
+        const other = cells.event[at] as number;
+        if (columnAt(other) === columnAt(step)) continue;
+        if (conflicts(cells.kind[at] as number, cells.kind[access] as number)) return true;
+      }
+    }
+    return false;
   }
 
   private switches(): number {

@@ -116,20 +116,47 @@ export function isScenario(value: unknown): value is Scenario {
   return typeof value === 'object' && value !== null && brand in value;
 }
 
-function refuse(code: string, what: string, site: Site | undefined, notes: string[], help: string): never {
+function refuse(
+  code: string,
+  what: string,
+  site: Site | undefined,
+  notes: string[],
+  help: string,
+): never {
   throw new GracewalkError(code, what, { site, notes, help });
 }
 
-function validate(id: string, definition: ScenarioDefinition<unknown>, site: Site | undefined): void {
+function validate(
+  id: string,
+  definition: ScenarioDefinition<unknown>,
+  site: Site | undefined,
+): void {
   if (!/^[a-z0-9][a-z0-9-]*$/.test(id)) {
-    refuse('E108', `'${id}' is no scenario id`, site, [], 'use lower-case letters, digits and dashes');
+    refuse(
+      'E108',
+      `'${id}' is no scenario id`,
+      site,
+      [],
+      'use lower-case letters, digits and dashes',
+    );
   }
   if (Object.keys(definition.variants ?? {}).length === 0) {
-    refuse('E108', `scenario ${id} has no variants`, site, [], "add `variants: { 'linux': safe() }`");
+    refuse(
+      'E108',
+      `scenario ${id} has no variants`,
+      site,
+      [],
+      "add `variants: { 'linux': safe() }`",
+    );
   }
   for (const [name, variant] of Object.entries(definition.variants)) {
     checkActors(name, variant.machine ?? definition.machine, variant.run ?? definition.run, site);
-    checkConfig(name, variant.machine ?? definition.machine, { ...definition.config, ...variant.config }, site);
+    checkConfig(
+      name,
+      variant.machine ?? definition.machine,
+      { ...definition.config, ...variant.config },
+      site,
+    );
     const spec = variant.machine ?? definition.machine;
     if (Object.keys(spec.preempt).length > 0 && !definition.host) {
       refuse(
@@ -189,5 +216,6 @@ function checkConfig(
     );
   }
   const reason = spec.arch.impossible?.({ ...spec.arch.config, ...config });
-  if (reason) refuse('E109', reason, site, [`variant '${variant}'`], 'remove it, or use another machine');
+  if (reason)
+    refuse('E109', reason, site, [`variant '${variant}'`], 'remove it, or use another machine');
 }

@@ -46,7 +46,8 @@ function actorCode(kind: Actor['kind'], ordinal: number): string {
 export function hashNames(names: readonly string[]): string {
   let hash = 0x811c9dc5;
   for (const name of names) {
-    for (let at = 0; at < name.length; at++) hash = Math.imul(hash ^ name.charCodeAt(at), 0x01000193);
+    for (let at = 0; at < name.length; at++)
+      hash = Math.imul(hash ^ name.charCodeAt(at), 0x01000193);
     hash = Math.imul(hash ^ 0x2f, 0x01000193);
   }
   return ((hash >>> 0) % 1296).toString(36).padStart(2, '0');
@@ -85,13 +86,19 @@ function malformed(text: string, part: string): GracewalkError {
 export function decodeSchedule(text: string): readonly Segment[] {
   const [version, ...parts] = text.split('.');
   if (version !== String(TOKEN_VERSION)) {
-    throw new GracewalkError('E601', `this version of gracewalk does not read token format '${version ?? ''}'`, {
-      notes: [`it reads version ${TOKEN_VERSION}`],
-      help: 'run `check` again for a new token',
-    });
+    throw new GracewalkError(
+      'E601',
+      `this version of gracewalk does not read token format '${version ?? ''}'`,
+      {
+        notes: [`it reads version ${TOKEN_VERSION}`],
+        help: 'run `check` again for a new token',
+      },
+    );
   }
   return parts.map((part): Segment => {
-    const match = /^(?:([a-gj-np-qs-z])|([hiro])([A-Z]))(\d+)(?:\+(\d+))?-([0-9a-z]{2})$/.exec(part);
+    const match = /^(?:([a-gj-np-qs-z])|([hiro])([A-Z]))(\d+)(?:\+(\d+))?-([0-9a-z]{2})$/.exec(
+      part,
+    );
     if (!match) throw malformed(text, part);
     const [, task, letter, ordinal, count, outcome, hash] = match;
     return {

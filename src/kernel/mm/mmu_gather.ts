@@ -107,13 +107,14 @@ const __tlb_remove_table_free = fn(function* __tlb_remove_table_free(
   nr: number,
 ): Steps<void> {
   for (let slot = 0; slot < nr; slot++) {
-    yield* __tlb_remove_table(yield* read_pointer(batch, slot * SLOT));
+    const table = yield* read_pointer(batch, slot * SLOT);
+    yield* __tlb_remove_table(table);
   }
-  yield* free_batch_page(batch);
+  yield* free_page(batch);
 });
 
 /** free_page() of a batch. */
-const free_batch_page = leaf(function* free_page(batch: Page): Steps<void> {
+const free_page = leaf(function* free_page(batch: Page): Steps<void> {
   yield* free_frame(batch);
 });
 

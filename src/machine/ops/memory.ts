@@ -12,7 +12,7 @@ function follow(m: Machine, who: Actor, word: Word): boolean {
 
 const readOp = defineOp('read', {
   exec: (m, who, [word]: [Word]) => (follow(m, who, word) ? m.memory.load(word) : 0),
-  describe: (_m, _who, _args, value) => ({ comment: String(value) }),
+  describe: (m, _who, [word], value) => ({ comment: m.memory.nameValue(word, value as number) }),
 });
 
 const writeOp = defineOp('write', {
@@ -146,7 +146,20 @@ const writeEntryOp = defineOp('write_entry', {
     if (follow(m, who, word)) storeEntry(m, who, word, value);
     return undefined;
   },
+  describe: (m, _who, [place, value]) => ({ comment: describeStore(m, place, value) }),
 });
+
+/** What a store to a table takes away, which is what the reader of a diagram wants to know. */
+function describeStore(m: Machine, place: Place, value: Entry): string | undefined {
+  const word = m.memory.resolve(place);
+  const access = m.cells.head[word.cell] as number;
+  const level = word.frame < 0 ? -1 : m.cells.peek(m.memory.info(word.frame).level);
+  if (level < 0 || access < m.cells.start) return undefined;
+  const before = m.arch.decode(level, BigInt((m.cells.old[access] as number) >>> 0));
+  const name = m.memory.frames[before.frame]?.name;
+  if (!before.present || value.bits !== 0n || name === undefined) return undefined;
+  return before.table ? `${name} unlinked` : `${name} unmapped`;
+}
 
 const exchangeEntryOp = defineOp('xchg_entry', {
   exec: (m, who, [place, value]: [Place, Entry]): Entry => {

@@ -64,7 +64,9 @@ const allocateOp = defineOp('alloc_page', {
     const name = ordinal === 0 ? `${what}@${who.name}` : `${what}${ordinal + 1}@${who.name}`;
     return handOut(m, m.memory.frame(name).index, ALLOCATED, level);
   },
-  describe: (m, _who, _args, value) => ({ comment: `-> ${m.memory.info((value as Page).frame).name}` }),
+  describe: (m, _who, _args, value) => ({
+    comment: `-> ${m.memory.info((value as Page).frame).name}`,
+  }),
 });
 
 /**
@@ -167,6 +169,9 @@ const settleOp = defineOp('settle_claim', {
     for (const sanitizer of m.sanitizers) sanitizer.settle?.(m, who, page);
     return undefined;
   },
+  describe: (m, _who, [page]) => ({
+    comment: page ? `${m.memory.info(page.frame).name} is returned` : 'nothing is returned',
+  }),
   ghost: true,
 });
 
@@ -214,9 +219,12 @@ const takeForeign = leaf(function* foreign_alloc(): Steps<Page> {
 });
 
 /** An owner outside the scenario that takes up to `count` freed frames, whenever there are any. */
-export const foreign_owner = fn(function* foreign_owner(count: number): Steps<void> {
-  for (let taken = 0; taken < count; taken++) yield* takeForeign();
-}, { hidden: true });
+export const foreign_owner = fn(
+  function* foreign_owner(count: number): Steps<void> {
+    for (let taken = 0; taken < count; taken++) yield* takeForeign();
+  },
+  { hidden: true },
+);
 
 /** Is this page, in this generation, still what the pointer meant? For checks of the kernel layer. */
 export function isLive(m: Machine, _who: Actor, page: Page): boolean {

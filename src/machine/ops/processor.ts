@@ -87,11 +87,14 @@ const exitOp = defineOp('irq_exit', {
  * An interrupt handler: runs `handler` on its CPU once that takes interrupts, with interrupts off
  * throughout; what it interrupted goes on only after it has returned.
  */
-export const interrupt = fn(function* interrupt(handler: AnyFn, ...args: unknown[]): Steps<void> {
-  yield* perform(enterOp, []);
-  yield* (handler as unknown as (...args: unknown[]) => Steps<unknown>)(...args);
-  yield* perform(exitOp, []);
-}, { hidden: true });
+export const interrupt = fn(
+  function* interrupt(handler: AnyFn, ...args: unknown[]): Steps<void> {
+    yield* perform(enterOp, []);
+    yield* (handler as unknown as (...args: unknown[]) => Steps<unknown>)(...args);
+    yield* perform(exitOp, []);
+  },
+  { hidden: true },
+);
 
 const sendOp = defineOp('send_ipi', {
   exec: (m, who, [target, handler, args]: [number, AnyFn, readonly unknown[]]) => {

@@ -81,14 +81,17 @@ const waitOp = defineOp('synchronize_rcu', {
 });
 
 /** Runs `callback` once every section in `open` has ended. The body of an RCU callback's actor. */
-export const after_grace_period = fn(function* after_grace_period(
-  open: OpenSections,
-  callback: AnyFn,
-  ...args: unknown[]
-): Steps<void> {
-  yield* perform(graceOp, [open]);
-  yield* (callback as unknown as (...args: unknown[]) => Steps<unknown>)(...args);
-}, { hidden: true });
+export const after_grace_period = fn(
+  function* after_grace_period(
+    open: OpenSections,
+    callback: AnyFn,
+    ...args: unknown[]
+  ): Steps<void> {
+    yield* perform(graceOp, [open]);
+    yield* (callback as unknown as (...args: unknown[]) => Steps<unknown>)(...args);
+  },
+  { hidden: true },
+);
 
 const queueOp = defineOp('call_rcu', {
   exec: (m, who, [callback, args, effect]: QueueArgs) => {

@@ -12,12 +12,7 @@ const localOp = defineOp('invalidate_local', {
   },
 });
 
-type ScopeArgs = [
-  root: number | null,
-  start: number | null,
-  end: number | null,
-  tables: boolean,
-];
+type ScopeArgs = [root: number | null, start: number | null, end: number | null, tables: boolean];
 
 function scope(
   root: number | null,
@@ -95,6 +90,7 @@ const goneOp = defineOp('translations_gone', {
     for (const { source, bits } of promised) promiseGone(m, who.name, source, bits);
     return undefined;
   },
+  describe: () => ({ comment: 'the flush has completed' }),
   ghost: true,
 });
 

@@ -30,7 +30,9 @@ export const kvm_steal_time_set_preempted = leaf(
   { event: 'host sets KVM_VCPU_PREEMPTED' },
 );
 
-const kvm_vcpu_flush_tlb_guest = leaf(function* kvm_vcpu_flush_tlb_guest(vcpu: PerCpu): Steps<void> {
+const kvm_vcpu_flush_tlb_guest = leaf(function* kvm_vcpu_flush_tlb_guest(
+  vcpu: PerCpu,
+): Steps<void> {
   yield* flush_guest_tlb(vcpu.cpu);
 });
 
@@ -52,14 +54,17 @@ const kvm_vm_entry = leaf(function* kvm_vm_entry(vcpu: PerCpu): Steps<void> {
 });
 
 /** The host's scheduler takes the vCPU off its processor, `times` times, each at any moment. */
-export const host_preempts = fn(function* host_preempts(vcpu: PerCpu, times: number): Steps<void> {
-  for (let round = 0; round < times; round++) {
-    yield* kvm_sched_out(vcpu);
-    yield* kvm_steal_time_set_preempted(vcpu);
-    yield* record_steal_time(vcpu);
-    yield* kvm_vm_entry(vcpu);
-  }
-}, { hidden: true });
+export const host_preempts = fn(
+  function* host_preempts(vcpu: PerCpu, times: number): Steps<void> {
+    for (let round = 0; round < times; round++) {
+      yield* kvm_sched_out(vcpu);
+      yield* kvm_steal_time_set_preempted(vcpu);
+      yield* record_steal_time(vcpu);
+      yield* kvm_vm_entry(vcpu);
+    }
+  },
+  { hidden: true },
+);
 
 /** The host of a KVM guest, as scenarios name it: `host: kvm_host`. */
 export function kvm_host(machine: Machine, vcpu: number, times: number): Steps<void> {

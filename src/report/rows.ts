@@ -1,0 +1,166 @@
+import type { RunReport, SourceLines, Step, StepFrame } from './result.ts';
+import { statementOf } from './statement.ts';
+
+/** The rows of a diagram, before they are laid out in columns or tagged (R4 to R11). */
+export interface Row {
+  readonly column: string;
+  /** Indentation in levels of two spaces. */
+  readonly depth: number;
+  readonly text: string;
+  /** Observed value, printed behind `// `. */
+  readonly comment: string | null;
+  readonly failing: boolean;
+}
+
+export type Detail = 'full' | 'auto';
+
+/** R10: a diagram of up to so many rows is shown whole. */
+const WHOLE = 40;
+
+export function rowsOf(run: RunReport, detail: Detail, source: SourceLines): Row[] {
+  const shown = run.steps.filter((step) => !step.ghost || step.violation !== null);
+  const whole = layOut(shown, () => true, source);
+  if (detail === 'full' || whole.length <= WHOLE) return whole;
+  const frames = framesWorthShowing(run, shown);
+  const brief = shown.map((step) => ({
+    ...step,
+    frames: step.frames.filter((_frame, depth) => frames.has(frameKey(step, depth))),
+  }));
+  return layOut(brief, (step) => worthShowing(run, step), source);
+}
+
+/** Steps that say who was let in and who was kept waiting. */
+const TELLING: ReadonlySet<string> = new Set(['call_rcu', 'send_ipi', 'wait_ipi', 'choose']);
+
+/**
+ * The steps without which the run cannot be followed: what happens to the object of the violation, what one
+ * CPU does that another notices, and how the violator protects itself.
+ */
+function worthShowing(run: RunReport, step: Step): boolean {
+  if (step.violation || step.event || step.meets || TELLING.has(step.op)) return true;
+  const { violation } = run;
+  if (!violation) return false;
+  if (step.op === 'free_page') return step.objects.includes(violation.object);
+  const own = step.actor === violation.actor;
+  return own && (step.op === 'irq_save' || step.op === 'irq_restore' || step.op === 'rcu_nest');
+}
+
+function frameKey(step: Step, depth: number): string {
+  const frame = step.frames[depth] as StepFrame;
+  return `${step.actor}/${frame.call}`;
+}
+
+/**
+ * Activations worth a row: those with something worth showing in them, less those that only lead to a single
+ * inner one (of such a chain the outermost call of an actor is kept, and the innermost).
+ */
+function framesWorthShowing(run: RunReport, steps: readonly Step[]): Set<string> {
+  const children = new Map<string, Set<string>>();
+  const outermost = new Set<string>();
+  steps.forEach((step, at) => {
+    if (!worthShowing(run, step)) return;
+    step.frames.forEach((_frame, depth) => {
+      const key = frameKey(step, depth);
+      const inner = children.get(key) ?? new Set<string>();
+      children.set(key, inner);
+      inner.add(depth + 1 < step.frames.length ? frameKey(step, depth + 1) : `statement ${at}`);
+      if (depth === 0) outermost.add(key);
+    });
+  });
+  const keys = new Set<string>();
+  for (const [key, inner] of children) {
+    const [only] = inner;
+    const leadsOn = inner.size === 1 && only !== undefined && children.has(only);
+    if (!leadsOn || outermost.has(key)) keys.add(key);
+  }
+  return keys;
+}
+
+interface Thread {
+  /** Activations already opened, outermost first. */
+  open: StepFrame[];
+  /** Indentation of the actor's outermost frame: handlers are indented below what they interrupt. */
+  base: number;
+}
+
+function layOut(
+  steps: readonly Step[],
+  isShown: (step: Step) => boolean,
+  source: SourceLines,
+): Row[] {
+  const rows: Row[] = [];
+  const threads = new Map<string, Thread>();
+  const depths = new Map<string, number>();
+  for (const step of steps) {
+    const thread = threads.get(step.actor) ?? { open: [], base: 0 };
+    threads.set(step.actor, thread);
+    if (step.event !== null && step.op === 'irq_exit') continue;
+    if (isBeginning(step)) thread.base = beginningDepth(step, depths) + 1;
+    if (isShown(step)) show(rows, thread, step, source);
+    else elide(rows, thread, step);
+    if (!isBystander(step)) depths.set(step.column, thread.base + step.frames.length);
+  }
+  return rows.filter((each, at) => !isIdleElision(rows, each, at));
+}
+
+/** An elision is worth a row between two rows of its column, not at the edge of what another CPU does. */
+function isIdleElision(rows: readonly Row[], each: Row, at: number): boolean {
+  if (each.text !== '...') return false;
+  return rows[at - 1]?.column !== each.column || rows[at + 1]?.column !== each.column;
+}
+
+/** The entry of a handler or callback: its event row stands where its column is, its steps below. */
+function isBeginning(step: Step): boolean {
+  return step.event !== null && (step.op === 'irq_enter' || step.op === 'grace_period');
+}
+
+/** An interrupt stands below what it interrupts; a callback interrupts nothing. */
+function beginningDepth(step: Step, depths: ReadonlyMap<string, number>): number {
+  return step.op === 'irq_enter' ? (depths.get(step.column) ?? 0) : 0;
+}
+
+/** The host's steps leave the indentation of the column alone: the vCPU goes on where it was. */
+function isBystander(step: Step): boolean {
+  return step.event !== null;
+}
+
+function openFrames(rows: Row[], thread: Thread, step: Step, upTo: number): void {
+  let common = 0;
+  while (common < upTo && thread.open[common]?.call === step.frames[common]?.call) common++;
+  thread.open = step.frames.slice(0, upTo);
+  for (let depth = common; depth < upTo; depth++) {
+    const frame = step.frames[depth] as StepFrame;
+    rows.push(row(step, thread.base + depth, `${frame.name}()`));
+  }
+}
+
+function row(step: Step, depth: number, text: string, comment: string | null = null): Row {
+  return { column: step.column, depth, text, comment, failing: false };
+}
+
+function show(rows: Row[], thread: Thread, step: Step, source: SourceLines): void {
+  const comment = step.violation ? `!!! ${step.violation.kind}` : step.comment;
+  const failing = step.violation !== null;
+  if (step.event !== null) {
+    const depth = isBeginning(step) ? thread.base - 1 : thread.base;
+    rows.push({ ...row(step, depth, `<${step.event}>`, failing ? comment : null), failing });
+    return;
+  }
+  openFrames(rows, thread, step, step.frames.length);
+  if (step.ghost) {
+    const remark = `[ ${step.comment ?? step.op} ]`; // R9: a check has found something, nothing was executed
+    const kind = step.violation ? `!!! ${step.violation.kind}` : null;
+    rows.push({ ...row(step, thread.base + step.frames.length, remark, kind), failing });
+    return;
+  }
+  const text = statementOf(step.site, step.leaf, step.op, source);
+  rows.push({ ...row(step, thread.base + step.frames.length, text, comment), failing });
+}
+
+function elide(rows: Row[], thread: Thread, step: Step): void {
+  const last = rows.at(-1);
+  if (last?.text === '...' && last.column === step.column) return;
+  const open = thread.open.findIndex((frame, depth) => frame.call !== step.frames[depth]?.call);
+  const depth = open < 0 ? thread.open.length : open;
+  rows.push(row(step, thread.base + depth, '...'));
+}

@@ -1,0 +1,177 @@
+import { renderDiagram, type DiagramOptions } from './diagram.ts';
+import { grouped, seconds } from './numbers.ts';
+import type { LimitHit, RunReport, VariantResult } from './result.ts';
+
+/** Colours verdict words, the failing row and nothing else; the text is the same without. */
+export interface Painter {
+  readonly good: (text: string) => string;
+  readonly bad: (text: string) => string;
+  readonly warn: (text: string) => string;
+}
+
+export const PLAIN: Painter = { good: (text) => text, bad: (text) => text, warn: (text) => text };
+
+export interface TextOptions extends DiagramOptions {
+  readonly painter: Painter;
+  /** Show the diagrams of failures that were expected, too (somebody asked for that variant). */
+  readonly showExpected: boolean;
+}
+
+/** The text of `check`: one block per scenario, then what is not as expected. */
+export function renderCheck(results: readonly VariantResult[], options: TextOptions): string {
+  const blocks: string[] = [];
+  for (const id of new Set(results.map(({ scenario }) => scenario))) {
+    const own = results.filter(({ scenario }) => scenario === id);
+    blocks.push(summary(own, options.painter), ...own.flatMap((result) => detail(result, options)));
+  }
+  if (results.length > 0) blocks.push(closing(results));
+  return blocks.join('\n');
+}
+
+function summary(results: readonly VariantResult[], painter: Painter): string {
+  const [first] = results;
+  if (!first) return '';
+  const titles = new Set(results.map(({ machineTitle }) => machineTitle));
+  const machine = titles.size === 1 ? `${first.machineTitle}, SC` : 'SC';
+  const width = Math.max(...results.map(({ variant }) => variant.length));
+  const lines = results.map((result) => {
+    const where = titles.size === 1 ? '' : `  ${result.machineTitle}`;
+    return `  ${result.variant.padEnd(width)}   ${verdictWord(result, painter)}   ${remark(result)}${where}`;
+  });
+  return [
+    `${first.scenario}    ${machine}`,
+    '',
+    ...lines,
+    '',
+    ...assumptionLines(results),
+    '',
+  ].join('\n');
+}
+
+const WORD_WIDTH = 12;
+
+function verdictWord({ verdict, ok }: VariantResult, painter: Painter): string {
+  const word = verdict === 'safe' ? verdict : verdict.toUpperCase();
+  const padded = word.padEnd(WORD_WIDTH);
+  if (ok) return painter.good(padded);
+  return verdict === 'inconclusive' || verdict === 'vacuous'
+    ? painter.warn(padded)
+    : painter.bad(padded);
+}
+
+function remark(result: VariantResult): string {
+  const { explored, verdict, kinds, ok } = result;
+  const runs = `${grouped(explored.runs)} run${explored.runs === 1 ? '' : 's'}`.padEnd(11);
+  if (verdict === 'fails') return `${runs} ${kinds.join(', ')}${ok ? ', as expected' : ''}`;
+  if (verdict === 'inconclusive') return `${runs} ${result.limit ? stoppedBy(result.limit) : ''}`;
+  return ok ? runs.trimEnd() : `${runs} expected ${expectation(result)}`;
+}
+
+function expectation({ expected }: VariantResult): string {
+  return expected.verdict === 'safe' ? 'safe' : `to fail with ${expected.kinds.join(', ')}`;
+}
+
+/** U19, and the promise behind `safe`: under which environment was everything explored? */
+function assumptionLines(results: readonly VariantResult[]): string[] {
+  const safe = results.filter(({ verdict }) => verdict === 'safe');
+  if (safe.length === 0) return [];
+  const common = (safe[0]?.assumptions ?? []).filter((each) =>
+    safe.every(({ assumptions }) => assumptions.includes(each)),
+  );
+  return [`Assumed: ${common.join('; ')}.`, ''];
+}
+
+function stoppedBy(limit: LimitHit): string {
+  if (limit.name === 'interrupt') return 'interrupted';
+  if (limit.name === 'bounded') return `the bound of ${limit.value} rounds was reached`;
+  return `stopped at ${limit.name}=${limitValue(limit)}`;
+}
+
+function limitValue({ name, value }: LimitHit): string {
+  if (name === 'time') return `${value / 1000}s`;
+  if (name === 'memory') return `${Math.round(value / 2 ** 20)}M`;
+  return grouped(value);
+}
+
+function detail(result: VariantResult, options: TextOptions): string[] {
+  const { verdict, ok, run } = result;
+  const parts: string[] = [];
+  if (verdict === 'fails' && run && (!ok || options.showExpected)) {
+    parts.push(failure(result, run, options));
+  }
+  if (!ok && verdict === 'inconclusive' && result.limit)
+    parts.push(inconclusive(result, result.limit));
+  if (!ok && verdict === 'vacuous') parts.push(vacuous(result));
+  const missing = result.expected.kinds.filter((kind) => !result.kinds.includes(kind));
+  if (!ok && verdict === 'fails' && missing.length > 0) {
+    parts.push(
+      `${result.scenario} / ${result.variant}: expected ${missing.join(', ')} as well, which never happened\n`,
+    );
+  }
+  return parts;
+}
+
+/** The body is meant to be selected and pasted. */
+function failure(result: VariantResult, run: RunReport, options: TextOptions): string {
+  const { violation } = run;
+  const kind = options.painter.bad(violation?.kind ?? 'violation');
+  const size = `${grouped(run.steps.length)} steps`;
+  const minimal =
+    run.minimal === 'global'
+      ? `Fewest context switches: ${run.switches}; then fewest steps: ${size}.`
+      : `Minimal within this run only: ${run.switches} context switches, ${size}.`;
+  return [
+    `${result.scenario} / ${result.variant}: ${kind}`,
+    '',
+    violation?.message ?? '',
+    renderDiagram(run, options),
+    ...run.waiting.map((line) => `${line}.`),
+    ...(run.waiting.length > 0 ? [''] : []),
+    minimal,
+    '',
+    `Replay: gracewalk replay '${result.token ?? ''}'`,
+    '',
+  ].join('\n');
+}
+
+function inconclusive(result: VariantResult, limit: LimitHit): string {
+  const { runs, steps } = result.explored;
+  const advice: Readonly<Record<string, string>> = {
+    interrupt: 'It was interrupted; run it again to the end.',
+    bounded: 'Nothing is known about a further round.  Raise the bound, or use spin_until.  [E302]',
+  };
+  const lines = [
+    `${result.scenario} / ${result.variant}: inconclusive, ${stoppedBy(limit)}`,
+    `No violation in ${grouped(runs)} runs, ${grouped(steps)} steps; other runs were not tried.`,
+  ];
+  if (limit.name === 'bounded' && limit.runs !== undefined) {
+    lines.push(`${grouped(limit.runs)} runs ended at the bound.`);
+  }
+  lines.push(
+    `This is not a pass.  ${advice[limit.name] ?? `Raise --limit ${limit.name}= or drop the limit.`}`,
+    '',
+  );
+  return lines.join('\n');
+}
+
+function vacuous(result: VariantResult): string {
+  const never = Object.keys(result.sometimes).filter((name) => result.sometimes[name] === 'never');
+  const lines = [`${result.scenario} / ${result.variant}: vacuous`];
+  if (never.length > 0) {
+    lines.push(
+      `No violation in ${grouped(result.explored.runs)} runs, but never seen:`,
+      ...never.map((name) => `  '${name}'`),
+      'The result says nothing about what these would have shown.',
+    );
+  }
+  return [...lines, ''].join('\n');
+}
+
+function closing(results: readonly VariantResult[]): string {
+  const ok = results.filter((result) => result.ok).length;
+  const ms = results.reduce((sum, { explored }) => sum + explored.ms, 0);
+  const all = results.every(({ explored }) => explored.exhaustive);
+  const scenarios = new Set(results.map(({ scenario }) => scenario)).size;
+  const claim = `Every run of ${scenarios === 1 ? 'this scenario' : 'these scenarios'} was explored.  `;
+  return `${all ? claim : ''}${ok} of ${results.length} as expected (${seconds(ms)}).\n`;
+}

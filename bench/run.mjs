@@ -7,7 +7,7 @@
 import { spawnSync } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
-import { PROGRAMS, SCENARIOS } from './programs.mjs';
+import { ON_REQUEST, PROGRAMS, SCENARIOS } from './programs.mjs';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
 
@@ -46,9 +46,13 @@ function row(cells) {
 }
 
 const wanted = process.argv.slice(2);
-const programs = [...PROGRAMS, ...SCENARIOS.filter((file) => existsSync(`${root}${file}`))].filter(
-  (name) => wanted.length === 0 || wanted.some((part) => name.includes(part)),
-);
+const scenarios = SCENARIOS.filter((file) => existsSync(`${root}${file}`));
+const programs =
+  wanted.length === 0
+    ? [...PROGRAMS, ...scenarios]
+    : [...PROGRAMS, ...ON_REQUEST, ...scenarios].filter((name) =>
+        wanted.some((part) => name.includes(part)),
+      );
 
 row(COLUMNS.map(([name]) => String(name)));
 let failed = false;

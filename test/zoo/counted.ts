@@ -10,9 +10,12 @@ export interface Counted {
   readonly deadlocks: number;
   /** Too many executions for a quick test. */
   readonly slow: boolean;
+  /** Too many even for a slow one: only the benchmark runs it. */
+  readonly benchOnly: boolean;
 }
 
 const SLOW = 10_000;
+const BENCH_ONLY = 140_000;
 
 export function counted(
   name: string,
@@ -21,7 +24,7 @@ export function counted(
   runs: number,
   deadlocks = 0,
 ): Counted {
-  return { name, params, build, runs, deadlocks, slow: runs > SLOW };
+  return { name, params, build, runs, deadlocks, slow: runs > SLOW, benchOnly: runs > BENCH_ONLY };
 }
 
 /** One row per list of parameters: `[...params, runs]`. */

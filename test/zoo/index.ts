@@ -11,9 +11,6 @@ import { seqlock } from './seqlock.ts';
 import { szym1, szymL } from './szymanski.ts';
 import * as writers from './writers.ts';
 
-/** big1: more than a minute of a test's time. */
-const BENCH_ONLY = 1_000_000;
-
 /** Litmus tests. */
 export const litmusTests: readonly Counted[] = [
   ...litmusTable.map(([name, text, runs]) => counted(name, [], () => litmus(text), runs)),
@@ -115,7 +112,7 @@ export const algorithms: readonly Counted[] = [
 ];
 
 export const zoo: readonly Counted[] = [...litmusTests, ...benchmarks, ...algorithms].filter(
-  ({ runs }) => runs < BENCH_ONLY,
+  ({ benchOnly }) => !benchOnly,
 );
 
 export { title, type Counted } from './counted.ts';

@@ -1,5 +1,5 @@
 import type { RunReport, SourceLines, Step, VariantResult } from './result.ts';
-import { statementOf } from './statement.ts';
+import { statementText } from './statement.ts';
 
 /**
  * The result as one JSON document. Removing a field or changing its meaning changes the schema's number;
@@ -63,7 +63,7 @@ function stepJson(step: Step, source: SourceLines): Record<string, unknown> {
     depth: step.frames.length,
     op,
     frames: step.frames.map(({ name }) => name),
-    text: event === null ? statementOf(site, step.leaf, op, source) : `<${event}>`,
+    text: event === null ? statementText(step, source) : `<${event}>`,
     comment,
     objects,
     at: site ? `${baseName(site.file)}:${site.line}` : null,

@@ -1,5 +1,5 @@
 import type { RunReport, SourceLines, Step, StepFrame } from './result.ts';
-import { statementOf } from './statement.ts';
+import { statementText } from './statement.ts';
 
 /** The rows of a diagram, before they are laid out in columns or tagged (R4 to R11). */
 export interface Row {
@@ -153,7 +153,7 @@ function show(rows: Row[], thread: Thread, step: Step, source: SourceLines): voi
     rows.push({ ...row(step, thread.base + step.frames.length, remark, kind), failing });
     return;
   }
-  const text = statementOf(step.site, step.leaf, step.op, source);
+  const text = statementText(step, source);
   rows.push({ ...row(step, thread.base + step.frames.length, text, comment), failing });
 }
 

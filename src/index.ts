@@ -10,10 +10,16 @@ export type {
   VariantOptions,
 } from './scenario/scenario.ts';
 export { entered, only, returned, touched } from './scenario/predicates.ts';
-export type { LifeName, Predicate, StatePredicate, StepPredicate, View } from './scenario/predicates.ts';
+export type {
+  LifeName,
+  Predicate,
+  StatePredicate,
+  StepPredicate,
+  View,
+} from './scenario/predicates.ts';
 export { fn, leaf, patch } from './machine/fn.ts';
 export type { KernelFn, Patch } from './machine/fn.ts';
-export { assume, bounded, choose, join, out_of_rounds, spin_until } from './machine/ops/control.ts';
+export { assume, bounded, choose, join, spin_until } from './machine/ops/control.ts';
 export { VIOLATION_KINDS } from './machine/violation.ts';
 export type { ViolationKind } from './machine/violation.ts';
 export type { Machine } from './machine/machine.ts';

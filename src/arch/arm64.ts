@@ -1,4 +1,9 @@
-import type { ArchDescriptor, DecodedEntry, KernelConfig, LeafPermissions } from '../machine/arch.ts';
+import type {
+  ArchDescriptor,
+  DecodedEntry,
+  KernelConfig,
+  LeafPermissions,
+} from '../machine/arch.ts';
 
 /**
  * arm64 stage 1, 4 KiB granule, 48-bit addresses (Arm ARM DDI 0487, section D8.3, VMSAv8-64 descriptors).

@@ -1,4 +1,9 @@
-import type { ArchDescriptor, DecodedEntry, KernelConfig, LeafPermissions } from '../machine/arch.ts';
+import type {
+  ArchDescriptor,
+  DecodedEntry,
+  KernelConfig,
+  LeafPermissions,
+} from '../machine/arch.ts';
 
 /**
  * x86-64, 4-level paging with 4 KiB leaf pages (Intel SDM vol. 3A, section 4.5, tables 4-15 to 4-20).

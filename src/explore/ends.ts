@@ -21,7 +21,8 @@ export function endViolations(run: Run, ending: RunEnding): readonly Violation[]
 function finishedActors(run: Run): ActorResult[] {
   const results: ActorResult[] = [];
   run.nodes.forEach((node, index) => {
-    if (node && node.op === null) results.push({ actor: run.machine.actor(index), value: node.result });
+    if (node && node.op === null)
+      results.push({ actor: run.machine.actor(index), value: node.result });
   });
   return results;
 }

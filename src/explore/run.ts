@@ -141,7 +141,11 @@ export class Run {
   enabled(actor: number): boolean {
     if ((this.alive & (1 << actor)) === 0) return false;
     const node = this.nodes[actor] as TrieNode;
-    return this.machine.enabled(this.now, this.machine.actor(actor), node.op as NonNullable<TrieNode['op']>);
+    return this.machine.enabled(
+      this.now,
+      this.machine.actor(actor),
+      node.op as NonNullable<TrieNode['op']>,
+    );
   }
 
   /** Actors that can take a step now, as a bit mask. */

@@ -1,6 +1,7 @@
 import { GracewalkError } from '../base/errors.ts';
 import { parseStack } from '../base/site.ts';
 import { Activation, outside, within, type Frame, type PatchTable } from './fn.ts';
+import { outOfRounds } from './ops/control.ts';
 import { sameArgument, sameOp, traced, type Op, type Steps } from './op.ts';
 
 /**
@@ -129,7 +130,7 @@ export class Coroutine {
       lastChild: null,
       wrote,
     };
-    if (this.traced && parent) refuseSpinning(node);
+    if (this.traced && parent && activation.bounds === 0) refuseSpinning(node);
     return node;
   }
 
@@ -150,9 +151,17 @@ export class Coroutine {
     return { steps, activation, node };
   }
 
-  /** Runs a history once more, only to check that it is a function of what was received (E303). */
-  verify(node: TrieNode): void {
-    this.rerun(node);
+  /** Runs up to `most` histories once more, to check that they are functions of what was received (E303). */
+  verify(most: number): void {
+    const open: TrieNode[] = [this.root];
+    let left = most;
+    for (let node = open.pop(); node && left > 0; node = open.pop()) {
+      const children = node.children ? [...node.children.values()] : [];
+      open.push(...children);
+      if (children.length > 0) continue;
+      left--;
+      this.rerun(node);
+    }
   }
 }
 
@@ -165,6 +174,9 @@ function advance(
   const { value: step, trace: stack } = traced(trace, () =>
     within(activation, () => steps.next(received)),
   );
+  const { exhausted } = activation;
+  if (exhausted)
+    return { op: outOfRounds(exhausted.limit), result: undefined, trace: exhausted.at };
   if (step.done) {
     activation.finish();
     return { op: null, result: step.value, trace: null };

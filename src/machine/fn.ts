@@ -58,6 +58,9 @@ export class Activation {
   /** Patched functions and functions whose return somebody asked about, as they happen. */
   readonly returned: { fn: AnyFn; value: unknown }[] = [];
   readonly entered: Set<unknown> = new Set();
+  /** Loops over `bounded` that are running, and the first one that ran out of rounds. */
+  bounds = 0;
+  exhausted: { readonly limit: number; readonly at: Error } | null = null;
   private readonly unstarted: Map<object, { name: string; at: Error }> = new Map();
 
   constructor(patches: PatchTable, cpu: number) {
@@ -97,6 +100,11 @@ export function within<T>(activation: Activation, advance: () => T): T {
   } finally {
     current = outer;
   }
+}
+
+/** What the actor that is being advanced has going on; null outside of any. */
+export function currentActivation(): Activation | null {
+  return current;
 }
 
 /** The CPU of the actor that is being advanced: tasks stay on theirs, so this is no access. */

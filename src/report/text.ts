@@ -1,4 +1,5 @@
 import { renderDiagram, type DiagramOptions } from './diagram.ts';
+import { renderError, type PrintableError } from './error-text.ts';
 import { grouped, seconds } from './numbers.ts';
 import type { LimitHit, RunReport, VariantResult } from './result.ts';
 
@@ -15,6 +16,8 @@ export interface TextOptions extends DiagramOptions {
   readonly painter: Painter;
   /** Show the diagrams of failures that were expected, too (somebody asked for that variant). */
   readonly showExpected: boolean;
+  /** How messages call a file. */
+  readonly shorten: (file: string) => string;
 }
 
 /** The text of `check`: one block per scenario, then what is not as expected. */
@@ -31,20 +34,18 @@ export function renderCheck(results: readonly VariantResult[], options: TextOpti
 function summary(results: readonly VariantResult[], painter: Painter): string {
   const [first] = results;
   if (!first) return '';
-  const titles = new Set(results.map(({ machineTitle }) => machineTitle));
-  const machine = titles.size === 1 ? `${first.machineTitle}, SC` : 'SC';
   const width = Math.max(...results.map(({ variant }) => variant.length));
   const lines = results.map((result) => {
-    const where = titles.size === 1 ? '' : `  ${result.machineTitle}`;
-    return `  ${result.variant.padEnd(width)}   ${verdictWord(result, painter)}   ${remark(result)}${where}`;
+    const other = result.machineTitle === first.machineTitle ? '' : `   (${result.machineTitle})`;
+    const word = verdictWord(result, painter);
+    return `  ${result.variant.padEnd(width)}   ${word} ${remark(result)}${other}`;
   });
   return [
-    `${first.scenario}    ${machine}`,
+    `${first.scenario}    ${first.machineTitle}, SC`,
     '',
     ...lines,
     '',
     ...assumptionLines(results),
-    '',
   ].join('\n');
 }
 
@@ -81,6 +82,38 @@ function assumptionLines(results: readonly VariantResult[]): string[] {
   return [`Assumed: ${common.join('; ')}.`, ''];
 }
 
+/** Patches that nothing calls, and bounds that were reached, in the form of errors: they have a place. */
+function located(result: VariantResult, options: TextOptions): string[] {
+  const { limit, variant } = result;
+  const errors = result.neverCalled.map(({ name, site }): PrintableError => ({
+    code: 'E201',
+    what: `patched function ${name}() is never called`,
+    details: {
+      site: site ?? undefined,
+      variant,
+      notes: ['no actor of this variant calls it, so the patch changes nothing'],
+      help: 'patch a function that is called, or remove the patch',
+      verdict: 'vacuous (exit 4), not safe',
+    },
+  }));
+  if (limit?.name === 'bounded') {
+    errors.push({
+      code: 'E302',
+      what: `the bound of ${limit.value} rounds was reached`,
+      details: {
+        site: limit.site ?? undefined,
+        variant,
+        notes: [
+          `${grouped(limit.runs ?? 0)} runs stopped here; nothing is known about a further round`,
+        ],
+        help: 'raise the bound, or use spin_until',
+        verdict: 'inconclusive (exit 3)',
+      },
+    });
+  }
+  return errors.map((error) => renderError(error, options.source, options.shorten));
+}
+
 function stoppedBy(limit: LimitHit): string {
   if (limit.name === 'interrupt') return 'interrupted';
   if (limit.name === 'bounded') return `the bound of ${limit.value} rounds was reached`;
@@ -101,25 +134,25 @@ function detail(result: VariantResult, options: TextOptions): string[] {
   }
   if (!ok && verdict === 'inconclusive' && result.limit)
     parts.push(inconclusive(result, result.limit));
-  if (!ok && verdict === 'vacuous') parts.push(vacuous(result));
+  if (!ok && verdict === 'vacuous' && Object.values(result.sometimes).includes('never'))
+    parts.push(vacuous(result));
   const missing = result.expected.kinds.filter((kind) => !result.kinds.includes(kind));
   if (!ok && verdict === 'fails' && missing.length > 0) {
     parts.push(
       `${result.scenario} / ${result.variant}: expected ${missing.join(', ')} as well, which never happened\n`,
     );
   }
-  return parts;
+  return [...parts, ...(ok ? [] : located(result, options))];
 }
 
 /** The body is meant to be selected and pasted. */
 function failure(result: VariantResult, run: RunReport, options: TextOptions): string {
   const { violation } = run;
   const kind = options.painter.bad(violation?.kind ?? 'violation');
-  const size = `${grouped(run.steps.length)} steps`;
   const minimal =
     run.minimal === 'global'
-      ? `Fewest context switches: ${run.switches}; then fewest steps: ${size}.`
-      : `Minimal within this run only: ${run.switches} context switches, ${size}.`;
+      ? `Fewest context switches: ${run.switches}, and with these fewest steps: ${run.steps.length}.`
+      : `Minimal within this run only: ${run.switches} context switches, ${run.steps.length} steps.`;
   return [
     `${result.scenario} / ${result.variant}: ${kind}`,
     '',
@@ -127,6 +160,7 @@ function failure(result: VariantResult, run: RunReport, options: TextOptions): s
     renderDiagram(run, options),
     ...run.waiting.map((line) => `${line}.`),
     ...(run.waiting.length > 0 ? [''] : []),
+    ...leftBehind(run, options),
     minimal,
     '',
     `Replay: gracewalk replay '${result.token ?? ''}'`,
@@ -134,19 +168,28 @@ function failure(result: VariantResult, run: RunReport, options: TextOptions): s
   ].join('\n');
 }
 
+/** E401: for interrupts left off, the step that turned them off. */
+function leftBehind(run: RunReport, options: TextOptions): string[] {
+  const { violation } = run;
+  if (violation?.kind !== 'irq-leak') return [];
+  const off = run.steps.findLast(
+    (step) => step.op === 'irq_save' && step.actor === violation.actor,
+  );
+  const at = off?.site
+    ? `${options.shorten(off.site.file)}:${off.site.line}:${off.site.column}`
+    : 'somewhere';
+  return [`${off?.leaf?.name ?? 'local_irq_save'}() at ${at} is never undone.  [E401]`];
+}
+
 function inconclusive(result: VariantResult, limit: LimitHit): string {
   const { runs, steps } = result.explored;
   const advice: Readonly<Record<string, string>> = {
     interrupt: 'It was interrupted; run it again to the end.',
-    bounded: 'Nothing is known about a further round.  Raise the bound, or use spin_until.  [E302]',
   };
   const lines = [
     `${result.scenario} / ${result.variant}: inconclusive, ${stoppedBy(limit)}`,
     `No violation in ${grouped(runs)} runs, ${grouped(steps)} steps; other runs were not tried.`,
   ];
-  if (limit.name === 'bounded' && limit.runs !== undefined) {
-    lines.push(`${grouped(limit.runs)} runs ended at the bound.`);
-  }
   lines.push(
     `This is not a pass.  ${advice[limit.name] ?? `Raise --limit ${limit.name}= or drop the limit.`}`,
     '',

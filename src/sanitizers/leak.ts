@@ -20,7 +20,8 @@ export const leak: Sanitizer = {
       if (state !== ALLOCATED && state !== PENDING) continue;
       const isTable = cells.peek(info.level) >= 0;
       if (isTable) {
-        if (!reached.has(info.index)) complain(machine, info.name, 'a page table that no root reaches');
+        if (!reached.has(info.index))
+          complain(machine, info.name, 'a page table that no root reaches');
         continue;
       }
       const key = `${info.index}/${lifeGeneration(life)}`;
@@ -60,7 +61,8 @@ function reachedTables(machine: Machine): Set<number> {
     reached.add(frame);
     for (const entry of entriesOf(machine, frame)) if (entry.table) visit(entry.frame);
   };
-  for (const root of (machine.objects.get('roots') as readonly number[] | undefined) ?? []) visit(root);
+  for (const root of (machine.objects.get('roots') as readonly number[] | undefined) ?? [])
+    visit(root);
   return reached;
 }
 
@@ -89,7 +91,13 @@ function returnedReferences(results: readonly ActorResult[]): Map<string, number
   const counts = new Map<string, number>();
   for (const { value } of results) {
     for (const page of Array.isArray(value) ? (value as unknown[]) : [value]) {
-      if (typeof page !== 'object' || page === null || !('frame' in page) || !('generation' in page)) continue;
+      if (
+        typeof page !== 'object' ||
+        page === null ||
+        !('frame' in page) ||
+        !('generation' in page)
+      )
+        continue;
       const key = `${String(page.frame)}/${String(page.generation)}`;
       counts.set(key, (counts.get(key) ?? 0) + 1);
     }

@@ -27,7 +27,8 @@ export const stale_translation: Sanitizer = {
 
   resume(machine, who, cpu) {
     for (const t of machine.translations.all(cpu)) {
-      if (t.doomed && machine.translations.usable(cpu, t)) report(machine, who, cpu, t, 'gone, yet');
+      if (t.doomed && machine.translations.usable(cpu, t))
+        report(machine, who, cpu, t, 'gone, yet');
     }
   },
 

@@ -41,6 +41,9 @@ export interface CheckOptions {
   readonly heapUsed?: () => number;
 }
 
+/** Histories of each actor that are run twice, beyond those that the search had to repeat anyway. */
+const VERIFIED_HISTORIES = 100;
+
 const MINIMAL_SWITCHES = 12;
 const MINIMAL_STATES = 2_000_000;
 
@@ -111,6 +114,7 @@ class Check {
     const main = this.pass('exploring');
     this.observe(main);
     const sometimes = this.sometimes(main);
+    for (const coroutine of main.run.allCoroutines()) coroutine.verify(VERIFIED_HISTORIES);
     const neverCalled = this.limit ? [] : neverCalledPatches(this.variant, main.run);
     const verdict = this.verdict(sometimes, neverCalled.length > 0);
     const run = verdict === 'fails' ? this.counterexample(main) : null;

@@ -1,7 +1,7 @@
 import { fn } from '../../machine/fn.ts';
 import type { Word } from '../../machine/memory.ts';
 import type { Steps } from '../../machine/op.ts';
-import { bounded, out_of_rounds } from '../../machine/ops/control.ts';
+import { bounded } from '../../machine/ops/control.ts';
 import { spin_lock, spin_unlock } from '../../machine/ops/locks.ts';
 import { __pte_offset_map, pmdp_get_lockless, pte_unmap, same } from './pgtable.ts';
 import type { Mm, Pmd, Pmdp, Ptep } from './types.ts';
@@ -47,7 +47,7 @@ export const pte_offset_map_lock = fn(function* pte_offset_map_lock(
     yield* spin_unlock(ptl);
     yield* pte_unmap();
   }
-  return yield* out_of_rounds(ROUNDS);
+  return null; // not reached: out of rounds, the actor stops there
 });
 
 export const pte_unmap_unlock = fn(function* pte_unmap_unlock(ptl: Word): Steps<void> {

@@ -1,6 +1,6 @@
 import { ASSUMED, BOUNDED } from '../actor.ts';
-import { defineOp, perform, type Steps } from '../op.ts';
-import { fn, leaf } from '../fn.ts';
+import { currentActivation, leaf } from '../fn.ts';
+import { defineOp, perform, type AnyOpDef, type Op, type Steps } from '../op.ts';
 import type { Word } from '../memory.ts';
 
 /** Named nondeterminism, waiting, and the two ways to leave a run. */
@@ -63,19 +63,26 @@ const boundOp = defineOp('bounded', {
   ghost: true,
 });
 
-/**
- * A loop of at most `limit` rounds: `for (const _ of bounded(3)) ...; yield* out_of_rounds(3);`. Reaching
- * the end of the rounds makes the verdict `inconclusive`, never `safe`.
- */
-export function* bounded(limit: number): Generator<number, void, undefined> {
-  for (let round = 0; round < limit; round++) yield round;
+/** What an actor does instead of going on behind a loop that ran out of rounds: nothing is known there. */
+export function outOfRounds(limit: number): Op {
+  return { def: boundOp as unknown as AnyOpDef, args: [limit] };
 }
 
-/** The bound of a retry loop was the reason to stop: nothing is known about further rounds (E302). */
-export const out_of_rounds = fn(function* out_of_rounds(limit: number): Steps<never> {
-  yield* perform(boundOp, [limit]);
-  throw new Error('unreachable: the actor has stopped');
-});
+/**
+ * A loop of at most `limit` rounds: `for (const _ of bounded(3)) ...`. If the bound is ever the reason to
+ * stop, the verdict is `inconclusive` (E302): nothing is known about a further round.
+ */
+export function* bounded(limit: number): Generator<number, void, undefined> {
+  const at = new Error();
+  const activation = currentActivation();
+  if (activation) activation.bounds++;
+  try {
+    for (let round = 0; round < limit; round++) yield round;
+    if (activation) activation.exhausted ??= { limit, at };
+  } finally {
+    if (activation) activation.bounds--;
+  }
+}
 
 const joinOp = defineOp('join', {
   guard: (read, m, _who, [actors]: [readonly number[]]) =>

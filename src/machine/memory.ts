@@ -84,6 +84,8 @@ export interface FrameInfo {
   readonly refcount: Word;
   /** Level of the page table it holds (0 is the level of leaf entries), or -1. */
   readonly level: Cell;
+  /** Satellite of `life`: who freed it last, actor index + 1. */
+  readonly freedBy: Cell;
   /** How many entries point to it as a table; kept only if a predicate asks about unlinked tables. */
   readonly links: Cell;
 }
@@ -195,6 +197,7 @@ export class Memory {
       life: this.cells.allocate(makeLife(0, FREE)),
       refcount: this.variable(`${name}->_refcount`),
       level: this.cells.allocate(-1),
+      freedBy: this.cells.allocate(0),
       links: this.cells.allocate(0),
     };
     if (this.frames.length === 0) this.frames.push(info); // index 0 is never a frame of its own

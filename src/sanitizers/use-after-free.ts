@@ -18,8 +18,8 @@ export const use_after_free: Sanitizer = {
       actor: who.name,
       object: name,
       message: reused
-        ? `${who.name} uses ${what} through a pointer from before ${name} was freed and handed out again.`
-        : `${who.name} uses ${what} after ${name} has been freed.`,
+        ? `${who.name} uses ${what} through a pointer from before ${freer(machine, frame)} freed ${name}, which was handed out again.`
+        : `${who.name} uses ${what} after ${freer(machine, frame)} has freed ${name}.`,
       stops: true,
     });
     return false;
@@ -38,6 +38,12 @@ export const use_after_free: Sanitizer = {
     return false;
   },
 };
+
+/** Who freed the frame last. */
+function freer(machine: Machine, frame: number): string {
+  const index = machine.cells.peek(machine.memory.info(frame).freedBy) - 1;
+  return index < 0 ? 'somebody' : machine.actor(index).name;
+}
 
 function isOwned(machine: Machine, frame: number, generation: number): boolean {
   const life = machine.cells.get(machine.memory.info(frame).life);

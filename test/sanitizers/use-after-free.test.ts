@@ -32,7 +32,7 @@ describe('use after free', () => {
         yield* free_frame(m.X);
       },
     );
-    expect(found(program)).toEqual(['use-after-free: CPU0 uses pte[0] after pte has been freed.']);
+    expect(found(program)).toEqual(['use-after-free: CPU0 uses pte[0] after CPU1 has freed pte.']);
   });
 
   test('a walker reads a table that was handed out again', () => {
@@ -48,7 +48,7 @@ describe('use after free', () => {
       },
     );
     expect(found(program)).toContain(
-      'use-after-free: CPU0 uses pte[0] through a pointer from before pte was freed and handed out again.',
+      'use-after-free: CPU0 uses pte[0] through a pointer from before CPU1 freed pte, which was handed out again.',
     );
   });
 

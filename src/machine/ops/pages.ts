@@ -83,16 +83,17 @@ const freeOp = defineOp('free_page', {
     for (const sanitizer of m.sanitizers) {
       if (sanitizer.free?.(m, who, page.frame, page.generation) === false) allowed = false;
     }
-    if (allowed) returnToPool(m, page);
+    if (allowed) returnToPool(m, who, page);
     return undefined;
   },
   describe: (m, _who, [page]) => ({ comment: `${m.memory.info(page.frame).name} freed` }),
 });
 
-function returnToPool(m: Machine, page: Page): void {
+function returnToPool(m: Machine, who: Actor, page: Page): void {
   const { cells, memory } = m;
   const info = memory.info(page.frame);
   cells.set(info.life, makeLife(lifeGeneration(cells.get(info.life)), FREE));
+  cells.poke(info.freedBy, who.index + 1);
   memory.store(info.refcount, 0);
   cells.add(memory.freeCount, 1); // frees commute: the pool is a set
   const pool = memory.sets.at(cells.peek(memory.freeSet));

@@ -1,0 +1,39 @@
+import { mkdtempSync, readFileSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { describe, expect, test } from 'vitest';
+import { ROOT, executed, page, runGracewalk } from './transcripts.ts';
+
+/** Documentation runs. `UPDATE_DOCS=1 npx vitest run test/docs` writes what the program prints now. */
+const PAGES = ['README.md', 'docs/architecture.md'];
+
+describe.each(PAGES)('%s', (name) => {
+  test('shows what the program prints', () => {
+    const now = executed(page(name));
+    if (process.env.UPDATE_DOCS) writeFileSync(join(ROOT, name), now);
+    expect(page(name)).toBe(now);
+  });
+
+  test('has no line over 110 columns and no dead relative link', () => {
+    for (const line of page(name).split('\n')) expect(line.length).toBeLessThanOrEqual(110);
+    for (const [, target = ''] of page(name).matchAll(/\]\((?!https?:)([^)#]+)\)/g)) {
+      expect(() => readFileSync(join(ROOT, target))).not.toThrow(/ENOENT/);
+    }
+  });
+});
+
+test('every transcript of the README is a run, not a stub', () => {
+  const blocks = [...page('README.md').matchAll(/^```console\n\$ gracewalk [^\n]*\n([\s\S]*?)^```$/gm)];
+  expect(blocks.length).toBeGreaterThanOrEqual(3);
+  for (const [, body = ''] of blocks) expect(body.length).toBeGreaterThan(200);
+});
+
+test('the scenario in the README is checked and safe', () => {
+  const code = /```ts\n(\/\/ my-race\.ts[\s\S]*?)```/.exec(page('README.md'))?.[1] ?? '';
+  const folder = mkdtempSync(join(tmpdir(), 'gracewalk-readme-'));
+  const file = join(folder, 'my-race.ts');
+  writeFileSync(file, code);
+  const { stdout, status } = runGracewalk(['check', file]);
+  expect(stdout).toMatch(/linux +safe/);
+  expect(status).toBe(0);
+});

@@ -32,6 +32,12 @@ export function findScenarios(
   cwd: string = process.cwd(),
 ): string[] {
   const builtIns = builtInScenarios(folder);
+  if (operands.length === 0 && builtIns.length === 0) {
+    // Nothing to check must not look like everything is well.
+    throw new GracewalkError('E114', `no built-in scenarios in ${folder}`, {
+      help: 'the package is incomplete: install it again',
+    });
+  }
   const paths =
     operands.length === 0
       ? builtIns.map(({ path }) => path)
@@ -63,16 +69,17 @@ function findBuiltIn(name: string, builtIns: readonly BuiltIn[], cwd: string): s
 }
 
 function unknownName(name: string, builtIns: readonly BuiltIn[], cwd: string): GracewalkError {
-  const meant = suggest(
-    name,
-    builtIns.map((scenario) => scenario.name),
-  );
+  const names = builtIns.map((scenario) => scenario.name);
+  const meant = suggest(name, names);
   const help = existsSync(resolve(cwd, `${name}.ts`))
     ? `there is a file here: ${name}.ts`
     : meant !== null
       ? `did you mean ${meant}?`
       : 'a file needs its ending: my-race.ts';
-  return new GracewalkError('E110', `no built-in scenario '${name}'`, { help });
+  return new GracewalkError('E110', `no built-in scenario '${name}'`, {
+    notes: names.length > 0 && meant === null ? [`there are ${names.join(', ')}`] : [],
+    help,
+  });
 }
 
 function checkReadable(operand: string, path: string, builtIns: readonly BuiltIn[]): void {

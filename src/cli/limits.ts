@@ -74,6 +74,6 @@ function unknownLimit(text: string, name: string): GracewalkError {
 function bad(text: string, why: string): GracewalkError {
   return new GracewalkError('E107', `bad --limit '${text}'`, {
     notes: [why],
-    help: `limits are ${NAMES.map((name) => KINDS[name].example).join(', ')}`,
+    help: `limits are ${NAMES.map((name) => KINDS[name].example.replace(/ .*/, '')).join(', ')}`,
   });
 }

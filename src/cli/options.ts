@@ -19,7 +19,7 @@ export function parseWidth(text: string): number {
   if (width >= LEAST_WIDTH && width <= MOST_WIDTH) return width;
   throw new GracewalkError('E107', `bad --width '${text}'`, {
     notes: [`a width is a whole number of characters from ${LEAST_WIDTH} to ${MOST_WIDTH}`],
-    help: `leave it out for ${USUAL_WIDTH}, which fits a commit message; below ${LEAST_WIDTH} try --layout tagged`,
+    help: `without it, ${USUAL_WIDTH}: that fits a commit message`,
   });
 }
 

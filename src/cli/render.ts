@@ -5,7 +5,7 @@ import { renderCheck } from '../report/text.ts';
 import type { Detail, Layout } from './options.ts';
 import { ENGINE_VERSION } from './package.ts';
 import type { Replayed, ReportedError } from './protocol.ts';
-import { sourceLines } from './source-lines.ts';
+import { displayName, sourceLines } from './source-lines.ts';
 import { painter } from './term.ts';
 
 /** What an invocation writes to stdout, as text or as one JSON document. */
@@ -20,13 +20,15 @@ export interface RenderOptions {
 /** All that a check came to. */
 export interface Findings {
   readonly results: readonly VariantResult[];
+  /** For the replay command of a scenario that is not built in: its file, by scenario id. */
+  readonly files: ReadonlyMap<string, string>;
   readonly errors: readonly ReportedError[];
   /** Variants that have no result: an error, or Ctrl-C came before. */
   readonly notChecked: number;
 }
 
 export function renderFindings(
-  { results, errors, notChecked }: Findings,
+  { results, files, errors, notChecked }: Findings,
   options: RenderOptions & { readonly showExpected: boolean },
 ): string {
   if (options.json) {
@@ -43,10 +45,27 @@ export function renderFindings(
     ...diagramOptions(options),
     painter: painter(options.colored),
     showExpected: options.showExpected,
+    shorten: (file) => displayName(file),
   });
+  const replayable = results.reduce((all, result) => withFile(all, result, files), text);
   // What was not looked at must not hide behind what was.
   const missing = notChecked === 0 ? '' : `Not checked: ${variants(notChecked)}.\n`;
-  return text + missing;
+  return replayable + missing;
+}
+
+/** A token knows its scenario's id, but not where a file of one's own is. */
+function withFile(
+  text: string,
+  { scenario, token }: VariantResult,
+  files: Findings['files'],
+): string {
+  const file = files.get(scenario);
+  if (token === null || file === undefined) return text;
+  return text.replaceAll(`'${token}'`, `'${token}' ${quoted(file)}`);
+}
+
+function quoted(file: string): string {
+  return /^[\w./-]+$/.test(file) ? file : `'${file}'`;
 }
 
 export function renderReplay(

@@ -4,13 +4,20 @@ export function suggest(typed: string, names: Iterable<string>): string | null {
   // A third of the letters may be wrong; more than that is guessing.
   let bestDistance = Math.max(1, Math.floor(typed.length / 3)) + 1;
   for (const name of names) {
-    const distance = editDistance(typed.toLowerCase(), name.toLowerCase());
+    const distance = distanceTo(name.toLowerCase(), typed.toLowerCase());
     if (distance < bestDistance) {
       best = name;
       bestDistance = distance;
     }
   }
   return best;
+}
+
+/** Names are long, and people begin them: a beginning counts nearly as much as the whole. */
+function distanceTo(name: string, typed: string): number {
+  const whole = editDistance(typed, name);
+  if (typed.length < 3 || typed.length >= name.length) return whole;
+  return Math.min(whole, editDistance(typed, name.slice(0, typed.length)) + 0.5);
 }
 
 /** Insertions, deletions, replacements and swaps of neighbours that turn `a` into `b`. */

@@ -1,3 +1,5 @@
+import { PLAIN, type Painter } from '../report/text.ts';
+
 /** The few things a terminal can do that we use: colours, and one line that is rewritten. */
 
 export type ColorMode = 'auto' | 'always' | 'never';
@@ -15,6 +17,16 @@ export function colorWanted(mode: ColorMode, env: Environment, isTerminal: boole
   if (env.NO_COLOR) return false;
   if (env.FORCE_COLOR !== undefined) return env.FORCE_COLOR !== '0' && env.FORCE_COLOR !== 'false';
   return isTerminal && env.TERM !== 'dumb';
+}
+
+/** Colours verdict words and the failing row; the text is the same without. */
+export function painter(colored: boolean): Painter {
+  if (!colored) return PLAIN;
+  const paint =
+    (code: number) =>
+    (text: string): string =>
+      `\x1b[${code}m${text}\x1b[0m`;
+  return { good: paint(32), bad: paint(31), warn: paint(33) };
 }
 
 /** The part of a `tty.WriteStream` that a status line needs. */
@@ -54,11 +66,6 @@ export class StatusLine {
     if (this.shown) this.stream.write(CLEAR_LINE);
     this.shown = false;
   }
-}
-
-/** 41203 -> `41,203`. */
-export function grouped(count: number): string {
-  return String(count).replace(/\B(?=(\d{3})+$)/g, ',');
 }
 
 /** 366000 ms -> `6:06`, with hours only when there are some. */

@@ -1,0 +1,47 @@
+import { grouped } from '../report/numbers.ts';
+import type { Message } from './protocol.ts';
+import { StatusLine, clock, type LineStream } from './term.ts';
+
+/** At most twice a second. */
+const USUAL_SECONDS = 0.5;
+
+/** One line on stderr that says how far a search is: what has been done, never a guess of what is left. */
+export class ProgressDisplay {
+  private readonly line: StatusLine;
+  private readonly msBetween: number;
+  private readonly on: boolean;
+  private last = -Infinity;
+
+  /** `asked`: what --progress says. Nothing asked: on a terminal only. */
+  constructor(stream: LineStream, asked: number | 'off' | undefined) {
+    this.line = new StatusLine(stream);
+    this.on = asked === undefined ? stream.isTTY === true : asked !== 'off';
+    this.msBetween = 1000 * (typeof asked === 'number' ? asked : USUAL_SECONDS);
+  }
+
+  show(message: Extract<Message, { kind: 'progress' }>, now: number): void {
+    if (!this.on || now - this.last < this.msBetween) return;
+    this.last = now;
+    this.line.show(progressText(message));
+  }
+
+  clear(): void {
+    this.line.clear();
+  }
+}
+
+export function progressText({
+  scenario,
+  variant,
+  progress,
+}: Extract<Message, { kind: 'progress' }>): string {
+  const { runs, steps, ms, phase } = progress;
+  const parts = [
+    `${scenario} / ${variant}`,
+    `${grouped(runs)} runs`,
+    `${grouped(steps)} steps`,
+    clock(ms),
+    phase,
+  ];
+  return parts.join('  ');
+}

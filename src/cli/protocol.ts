@@ -1,0 +1,67 @@
+import type { ErrorDetails } from '../base/errors.ts';
+import type { RunReport, VariantResult } from '../report/result.ts';
+import type { Limits, Progress } from '../scenario/check.ts';
+
+/**
+ * What passes between the main thread (arguments, signals, output) and the worker (scenarios and search).
+ * The search never gives way to an event loop, so it needs a thread of its own if Ctrl-C is to be heard.
+ * Everything here survives a structured clone; errors travel as data.
+ */
+
+export type Job = CheckJob | ReplayJob;
+
+export interface CheckJob {
+  readonly kind: 'check';
+  readonly files: readonly string[];
+  /** Names of variants, spaces optional; none means all. */
+  readonly variants: readonly string[];
+  readonly limits: Limits;
+}
+
+export interface ReplayJob {
+  readonly kind: 'replay';
+  readonly file: string;
+  readonly token: string;
+}
+
+export interface WorkerInput {
+  readonly job: Job;
+  /** One Int32: not zero asks the search to stop. */
+  readonly stop: SharedArrayBuffer;
+}
+
+export type Message =
+  | { readonly kind: 'loading'; readonly file: string }
+  | { readonly kind: 'planned'; readonly variants: number }
+  | {
+      readonly kind: 'progress';
+      readonly scenario: string;
+      readonly variant: string;
+      readonly progress: Progress;
+    }
+  | { readonly kind: 'result'; readonly file: string; readonly result: VariantResult }
+  | { readonly kind: 'replayed'; readonly replayed: Replayed }
+  /** `variant`: which could not be checked; null if the error is about a file or an argument. */
+  | { readonly kind: 'failed'; readonly error: ReportedError; readonly variant: string | null }
+  | { readonly kind: 'done' };
+
+export interface Replayed {
+  readonly scenario: string;
+  readonly variant: string;
+  readonly token: string;
+  readonly run: RunReport;
+  /** The fingerprint as it is now, if the token has another one. */
+  readonly otherVersion: string | null;
+}
+
+/** An error as data. */
+export interface ReportedError {
+  /** Null: a fault of gracewalk, not of its input. */
+  readonly code: string | null;
+  readonly what: string;
+  readonly details: ErrorDetails;
+  /** For --debug. */
+  readonly stack: string | null;
+  /** The program ran out of memory: a limit like any other (exit 3). */
+  readonly memory?: boolean;
+}

@@ -1,0 +1,60 @@
+import { existsSync } from 'node:fs';
+import { resolve } from 'node:path';
+import { GracewalkError } from '../base/errors.ts';
+import { parseToken, type Token } from '../scenario/token.ts';
+import type { ExitCode } from './exit-code.ts';
+import { builtInScenarios, findScenario } from './find-scenarios.ts';
+import type { Detail, Layout } from './options.ts';
+import { SCENARIO_FOLDER } from './package.ts';
+import type { Replayed } from './protocol.ts';
+import { renderReplay } from './render.ts';
+import { Session, type CommonOptions } from './session.ts';
+
+export interface ReplayOptions extends CommonOptions {
+  readonly width: number;
+  readonly layout: Layout;
+  readonly detail: Detail;
+  readonly json?: boolean;
+}
+
+/** `gracewalk replay TOKEN [FILE]`: the diagram of one run. */
+export async function replay(
+  token: string,
+  file: string | undefined,
+  options: ReplayOptions,
+): Promise<ExitCode> {
+  const path = fileOf(parseToken(token), file);
+  const session = new Session(options);
+  let replayed: Replayed | null = null;
+  const end = await session.run({ kind: 'replay', file: path, token }, (message) => {
+    if (message.kind === 'failed') session.fail(message.error);
+    if (message.kind === 'replayed') replayed = message.replayed;
+  });
+  if (end.kind === 'died') session.fail(end.error);
+  if (replayed !== null) await show(replayed, options, session);
+  return session.finish();
+}
+
+async function show(replayed: Replayed, options: ReplayOptions, session: Session): Promise<void> {
+  const { scenario, otherVersion } = replayed;
+  if (otherVersion !== null) {
+    session.warn(
+      `warning: the token is from another version of ${scenario} (here @${otherVersion}); the run still exists`,
+    );
+  }
+  await session.output.write(renderReplay(replayed, { ...options, colored: session.color }));
+}
+
+/** The file named; else the built-in scenario; else a file here that is called like the scenario. */
+function fileOf({ scenario }: Token, file: string | undefined): string {
+  const cwd = process.cwd();
+  const builtIns = builtInScenarios(SCENARIO_FOLDER);
+  if (file !== undefined) return findScenario(file, builtIns, cwd);
+  if (builtIns.some(({ name }) => name === scenario)) return findScenario(scenario, builtIns, cwd);
+  const here = resolve(cwd, `${scenario}.ts`);
+  if (existsSync(here)) return here;
+  throw new GracewalkError('E110', `no built-in scenario '${scenario}'`, {
+    notes: [`nor is there a ${scenario}.ts here`],
+    help: 'name its file after the token: gracewalk replay TOKEN my-race.ts',
+  });
+}

@@ -1,0 +1,76 @@
+import { Worker } from 'node:worker_threads';
+import { heapMegabytesFor } from './heap.ts';
+import type { Job, Message, ReportedError, WorkerInput } from './protocol.ts';
+import { engineFault, outOfMemory, reportError } from './report-error.ts';
+import { displayName } from './source-lines.ts';
+
+/** How a job came to its end; `died` if the worker did not get to say so itself. */
+export type JobEnd =
+  | { readonly kind: 'done' }
+  | { readonly kind: 'abandoned' }
+  | { readonly kind: 'died'; readonly error: ReportedError };
+
+/** A job in progress. */
+export interface RunningJob {
+  readonly end: Promise<JobEnd>;
+  /** Asks the search to stop and report what it knows. */
+  stop(): void;
+  /** Ends the thread whatever it does. */
+  abandon(): void;
+}
+
+export function startJob(job: Job, onMessage: (message: Message) => void): RunningJob {
+  const stop = new SharedArrayBuffer(4);
+  const memory = job.kind === 'check' ? job.limits.memory : undefined;
+  const worker = new Worker(new URL('./worker.js', import.meta.url), {
+    workerData: { job, stop } satisfies WorkerInput,
+    ...(memory === undefined
+      ? {}
+      : { resourceLimits: { maxOldGenerationSizeMb: heapMegabytesFor(memory) } }),
+    // What a scenario prints is not part of the result.
+    stdout: true,
+  });
+  worker.stdout.pipe(process.stderr, { end: false });
+  let end: JobEnd | null = null;
+  let loading = '';
+  worker.on('message', (message: Message) => {
+    if (message.kind === 'loading') loading = message.file;
+    else if (message.kind === 'done') end ??= { kind: 'done' };
+    else onMessage(message);
+  });
+  worker.on('error', (error) => (end ??= { kind: 'died', error: causeOfDeath(error) }));
+  return {
+    end: new Promise((resolve) => {
+      worker.on('exit', (code) =>
+        resolve(end ?? { kind: 'died', error: silentExit(code, loading) }),
+      );
+    }),
+    stop: () => void Atomics.store(new Int32Array(stop), 0, 1),
+    abandon: () => {
+      end ??= { kind: 'abandoned' };
+      void worker.terminate();
+    },
+  };
+}
+
+function causeOfDeath(error: unknown): ReportedError {
+  const code = error instanceof Error && 'code' in error ? error.code : undefined;
+  return code === 'ERR_WORKER_OUT_OF_MEMORY' ? outOfMemory() : reportError(error);
+}
+
+/** Node's exit code when nothing is left that could end an `await` at the top level. */
+const UNSETTLED_AWAIT = 13;
+
+function silentExit(code: number, loading: string): ReportedError {
+  if (code !== UNSETTLED_AWAIT)
+    return engineFault(`the search ended without a word (code ${code})`, null);
+  return {
+    code: 'E112',
+    what: `${displayName(loading)} never finished loading`,
+    details: {
+      notes: ['it has an `await` at its top level that nothing ends'],
+      help: 'a scenario file declares; it does not wait',
+    },
+    stack: null,
+  };
+}

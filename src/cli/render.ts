@@ -2,6 +2,7 @@ import { renderDiagram, type DiagramOptions } from '../report/diagram.ts';
 import { runJson, toJson } from '../report/json.ts';
 import type { VariantResult } from '../report/result.ts';
 import { renderCheck } from '../report/text.ts';
+import { fold } from '../report/wrap.ts';
 import type { Detail, Layout } from './options.ts';
 import { ENGINE_VERSION } from './package.ts';
 import type { Replayed, ReportedError } from './protocol.ts';
@@ -80,7 +81,7 @@ export function renderReplay(
   const kind = violation ? painter(options.colored).bad(violation.kind) : 'no violation';
   const lines = [
     `${scenario} / ${variant}: ${kind}`,
-    ...(violation ? ['', violation.message] : []),
+    ...(violation ? ['', fold(violation.message, options.width)] : []),
     renderDiagram(run, diagramOptions(options)).trimEnd(),
     ...(waiting.length > 0 ? ['', ...waiting.map((line) => `${line}.`)] : []),
   ];

@@ -1,6 +1,7 @@
 import { renderDiagram, type DiagramOptions } from './diagram.ts';
 import { renderError, type PrintableError } from './error-text.ts';
 import { grouped, seconds } from './numbers.ts';
+import { fold } from './wrap.ts';
 import type { LimitHit, RunReport, VariantResult } from './result.ts';
 
 /** Colours verdict words, the failing row and nothing else; the text is the same without. */
@@ -156,7 +157,7 @@ function failure(result: VariantResult, run: RunReport, options: TextOptions): s
   return [
     `${result.scenario} / ${result.variant}: ${kind}`,
     '',
-    violation?.message ?? '',
+    fold(violation?.message ?? '', options.width),
     renderDiagram(run, options),
     ...run.waiting.map((line) => `${line}.`),
     ...(run.waiting.length > 0 ? [''] : []),

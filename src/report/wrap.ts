@@ -39,6 +39,17 @@ export function withComment(
   return below && [...lines, ...below];
 }
 
+/** A sentence outside the diagram, folded at the width. */
+export function fold(text: string, width: number): string {
+  const lines: string[] = [''];
+  for (const word of text.split(' ')) {
+    const line = lines.at(-1) as string;
+    if (line !== '' && line.length + 1 + word.length > width) lines.push(word);
+    else lines[lines.length - 1] = line === '' ? word : `${line} ${word}`;
+  }
+  return lines.join('\n');
+}
+
 function wrapComment(comment: string, indent: number, width: number): string[] | null {
   const lines = wrap(comment, 0, width - indent - 3);
   return lines && lines.map((line) => `${' '.repeat(indent)}// ${line.trim()}`);

@@ -163,6 +163,7 @@ class Recorder {
       const found = endViolations(run, run.ending()).find((violation) => this.isShown(violation));
       if (found) this.violation = reported(found);
     }
+    this.judgeByTheEnd();
     const used = new Set(this.steps.filter(({ ghost }) => !ghost).map(({ column }) => column));
     return {
       columns: options.columns.filter((column) => used.has(column)),
@@ -176,6 +177,16 @@ class Recorder {
       minimal: options.minimal,
       schedule: encodeSchedule(run.schedule(), this.names, this.identity),
     };
+  }
+
+  /** A token does not say what its run was for: it is what the last step shows, if that shows anything. */
+  private judgeByTheEnd(): void {
+    const last = this.steps.at(-1);
+    if (this.options.kind !== null || !last?.violation) return;
+    this.violation = last.violation;
+    this.steps.forEach((step, at) => {
+      if (step !== last) this.steps[at] = { ...step, violation: null };
+    });
   }
 
   /** Does the step depend on one of another column, in either direction? Its accesses are still recorded. */

@@ -51,6 +51,12 @@ export interface PlantedMistakes {
 const ROW = MAX_ACTORS;
 const NOBODY: Sleeper[] = [];
 
+function earliest(steps: readonly number[]): number {
+  let first = steps[0] as number;
+  for (let at = 1; at < steps.length; at++) first = Math.min(first, steps[at] as number);
+  return first;
+}
+
 export class Reduced implements Strategy {
   private readonly run: Run;
   private readonly hooks: ReducedHooks;
@@ -84,7 +90,7 @@ export class Reduced implements Strategy {
     this.run = run;
     this.hooks = hooks;
     this.mistakes = mistakes;
-    this.asOf = new OtherOrder(run, (step, earlier) => this.dependsOn(step, earlier));
+    this.asOf = new OtherOrder(run, (step, without) => this.leftOut(step, without));
   }
 
   next(): number {
@@ -292,7 +298,7 @@ export class Reduced implements Strategy {
         const step = cells.event[at] as number;
         if (at >= cells.start || cells.kind[at] === READ) continue;
         if (run.actorAt[step] === actor || this.isBefore(step, this.base)) continue;
-        if (without.some((other) => this.dependsOn(step, other))) continue;
+        if (this.leftOut(step, without)) continue;
         const more = without.filter((other) => !this.dependsOn(other, step));
         more.push(step);
         more.sort((a, b) => a - b);
@@ -304,6 +310,14 @@ export class Reduced implements Strategy {
         else this.leaveOutMore(more, actor, op, end);
       }
     }
+  }
+
+  /** Is `step` one of `without`, or does it depend on one? */
+  private leftOut(step: number, without: readonly number[]): boolean {
+    for (let at = 0; at < without.length; at++) {
+      if (this.dependsOn(step, without[at] as number)) return true;
+    }
+    return false;
   }
 
   /** Does `step` happen after `earlier`, or is it the same? */
@@ -364,12 +378,12 @@ export class Reduced implements Strategy {
    */
   private reverse(without: readonly number[], actor: number, end: number): void {
     const { run, clocks, firsts, candidates } = this;
-    const node = Math.min(...without);
+    const node = earliest(without);
     const covered = (this.backtrack[node] as number) | (this.asleep[node] as number);
     let seen = 0;
     let choice = -1;
     for (let at = node + 1; at < end; at++) {
-      if (without.some((step) => this.dependsOn(at, step))) continue;
+      if (this.leftOut(at, without)) continue;
       const row = at * ROW;
       const who = run.actorAt[at] as number;
       const bit = 1 << who;
@@ -393,13 +407,15 @@ export class Reduced implements Strategy {
   /** Does the recorded step depend on a step behind `node` that stays? `this.asOf` has evaluated its condition. */
   private waits(without: readonly number[], node: number): boolean {
     const { cells } = this.run.machine;
-    const stays = (step: number): boolean => !without.some((other) => this.dependsOn(step, other));
-    if (this.candidates.some((step) => step > node && stays(step))) return true;
+    for (let at = 0; at < this.candidates.length; at++) {
+      const step = this.candidates[at] as number;
+      if (step > node && !this.leftOut(step, without)) return true;
+    }
     for (const cell of this.asOf.read) {
       for (let at = cells.head[cell] as number; at >= 0; at = cells.prev[at] as number) {
         if ((cells.event[at] as number) <= node) break;
         if (at >= cells.start || cells.kind[at] === READ) continue;
-        if (stays(cells.event[at] as number)) return true;
+        if (!this.leftOut(cells.event[at] as number, without)) return true;
       }
     }
     return false;
@@ -438,20 +454,20 @@ export class Reduced implements Strategy {
  */
 class OtherOrder implements Reader {
   private readonly run: Run;
-  private readonly dependsOn: (step: number, earlier: number) => boolean;
+  private readonly leftOut: (step: number, without: readonly number[]) => boolean;
   private steps: readonly number[] = [];
   private first = 0;
   /** What has been asked for. */
   readonly read: Cell[] = [];
 
-  constructor(run: Run, dependsOn: (step: number, earlier: number) => boolean) {
+  constructor(run: Run, leftOut: (step: number, without: readonly number[]) => boolean) {
     this.run = run;
-    this.dependsOn = dependsOn;
+    this.leftOut = leftOut;
   }
 
   without(steps: readonly number[]): void {
     this.steps = steps;
-    this.first = Math.min(...steps);
+    this.first = earliest(steps);
     this.read.length = 0;
   }
 
@@ -463,8 +479,7 @@ class OtherOrder implements Reader {
       const step = cells.event[at] as number;
       if (step < this.first) break;
       const kind = cells.kind[at] as number;
-      const leftOut =
-        at >= cells.start || this.steps.some((earlier) => this.dependsOn(step, earlier));
+      const leftOut = at >= cells.start || this.leftOut(step, this.steps);
       if (!leftOut) {
         if (kind === WRITE) break;
       } else if (kind === WRITE) value = cells.old[at] as number;

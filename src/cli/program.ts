@@ -19,8 +19,9 @@ export const VERBS: readonly string[] = ['check', 'replay', 'help'];
 const AFTER_HELP = `
 No verb and a file means check.  stdout carries the result and nothing else.
 
-Exit codes: 0 as declared, 1 violation or other unexpected verdict, 2 bad input,
-3 inconclusive, 4 vacuous, 5 engine fault.  Of several the worst: 5, 2, 1, 3, 4, 0.`;
+Exit codes: 0 as declared, 1 violation or other unexpected verdict, 2 bad
+input, 3 inconclusive, 4 vacuous, 5 engine fault; of several the worst, in the
+order 5, 2, 1, 3, 4, 0.`;
 
 /** The verbs and their options. `finished` gets the exit code, `print` the text of --help and --version. */
 export function commands(
@@ -39,7 +40,11 @@ export function commands(
   common(program.command('check', { isDefault: true }))
     .description('explore every variant and compare it with what is expected of it')
     .argument('[file...]', 'scenario files, or names of built-in scenarios; none: all of these')
-    .option('--variant <name>', 'only this variant; may be repeated', collect, [])
+    .addOption(
+      new Option('--variant <name>', 'only this variant; may be repeated')
+        .argParser(collect)
+        .default([], 'all'),
+    )
     .addOption(
       new Option('--limit <list>', 'runs=1e6,steps=1e8,time=60s,switches=3,memory=2G')
         .argParser((text: string, previous: object) => parseLimits(text, previous))

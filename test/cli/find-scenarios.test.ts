@@ -63,6 +63,10 @@ test('no operand means every built-in scenario', () => {
   expect(find()).toHaveLength(5);
 });
 
+test('nothing to check is an error', () => {
+  expect(() => findScenarios([], join(root, 'nowhere'))).toThrow('no built-in scenarios');
+});
+
 test('a name without an ending is a built-in scenario, even if a file is called like it', () => {
   expect(find('gup-fast', 'top')).toEqual(['scenarios/mm/gup-fast.ts', 'scenarios/top.ts']);
 });
@@ -82,6 +86,7 @@ test('what is not there is an error that helps', () => {
   `);
   expect(refusal('my-race')).toMatchInlineSnapshot(`
     "E110: no built-in scenario 'my-race'
+    there are mremap, twice, gup-fast, twice, top
     there is a file here: my-race.ts"
   `);
   expect(refusal('twice')).toContain('scenarios/kvm/twice.ts or');

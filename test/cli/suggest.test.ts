@@ -15,3 +15,10 @@ test('only names that are close are suggested', () => {
   expect(suggest('exlore', verbs)).toBeNull();
   expect(suggest('x', verbs)).toBeNull();
 });
+
+test('the beginning of a name is enough', () => {
+  const names = ['gup-fast-vs-munmap', 'pv-tlb-flush'];
+  expect(suggest('gup-fsat', names)).toBe('gup-fast-vs-munmap');
+  expect(suggest('pv-tlb', names)).toBe('pv-tlb-flush');
+  expect(suggest('two', ['atomic', 'two steps'])).toBe('two steps');
+});

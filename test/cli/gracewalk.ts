@@ -1,0 +1,48 @@
+import { spawn, type ChildProcess, type StdioOptions } from 'node:child_process';
+import { fileURLToPath } from 'node:url';
+
+/** Runs the built program as a person would. `npm test` builds before. */
+
+export const ROOT: string = fileURLToPath(new URL('../..', import.meta.url));
+export const FIXTURES = 'test/fixtures/cli';
+
+export interface Outcome {
+  readonly code: number | null;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+export interface RunOptions {
+  readonly env?: Readonly<Record<string, string>>;
+  readonly cwd?: string;
+  readonly stdio?: StdioOptions;
+  readonly uid?: number;
+  /** Called once the program runs; `stderr` is what it has said so far. */
+  readonly watch?: (child: ChildProcess, stderr: () => string) => void;
+}
+
+export function gracewalk(args: readonly string[], options: RunOptions = {}): Promise<Outcome> {
+  const { NO_COLOR: _, FORCE_COLOR: __, ...env } = process.env;
+  const child = spawn(process.execPath, [`${ROOT}/dist/cli/main.js`, ...args], {
+    cwd: options.cwd ?? ROOT,
+    ...(options.uid === undefined ? {} : { uid: options.uid }),
+    env: { ...env, ...options.env },
+    stdio: options.stdio ?? ['ignore', 'pipe', 'pipe'],
+  });
+  let stdout = '';
+  let stderr = '';
+  child.stdout?.setEncoding('utf8').on('data', (text: string) => (stdout += text));
+  child.stderr?.setEncoding('utf8').on('data', (text: string) => {
+    stderr += text;
+    options.watch?.(child, () => stderr);
+  });
+  options.watch?.(child, () => stderr);
+  return new Promise((resolve) => {
+    child.on('close', (code) => resolve({ code, stdout, stderr }));
+  });
+}
+
+/** A fixture's path, as one would type it at the root of the package. */
+export function fixture(name: string): string {
+  return `${FIXTURES}/${name}.ts`;
+}

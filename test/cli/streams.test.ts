@@ -1,0 +1,66 @@
+import { closeSync, existsSync, openSync } from 'node:fs';
+import { expect, test } from 'vitest';
+import { fixture, gracewalk } from './gracewalk.ts';
+
+test('stdout has the result and stderr nothing, if all is well', async () => {
+  const { code, stdout, stderr } = await gracewalk(['check', fixture('counter')]);
+  expect(stdout).toMatch(/atomic +safe/);
+  expect(stderr).toBe('');
+  expect(code).toBe(0);
+});
+
+test('what a scenario prints goes to stderr', async () => {
+  const { code, stdout, stderr } = await gracewalk(['check', fixture('talks'), '--json']);
+  expect(() => JSON.parse(stdout) as unknown).not.toThrow();
+  expect(stderr).toBe('hello from a scenario\n');
+  expect(code).toBe(0);
+});
+
+test('a reader that has seen enough ends the output quietly', async () => {
+  const { code, stderr } = await gracewalk(['check', fixture('irqs-left-off')], {
+    watch: (child) => child.stdout?.destroy(),
+  });
+  expect(stderr).toBe('');
+  // Nobody saw the result, but a script still gets its code.
+  expect(code).toBe(1);
+});
+
+test.each([['--help'], ['--version'], ['check', '--help']])(
+  'a closed pipe does not hurt %s %s',
+  async (...args) => {
+    const { code, stderr } = await gracewalk(args, {
+      watch: (child) => child.stdout?.destroy(),
+    });
+    expect(stderr).toBe('');
+    expect(code).toBe(0);
+  },
+);
+
+test('a closed stderr does not hurt either', async () => {
+  const { code, stdout } = await gracewalk(['check', fixture('talks'), fixture('counter')], {
+    watch: (child) => child.stderr?.destroy(),
+  });
+  expect(stdout).toMatch(/atomic +safe/);
+  expect(code).toBe(0);
+});
+
+test.skipIf(!existsSync('/dev/full'))('a full disk is said, and is no success', async () => {
+  const full = openSync('/dev/full', 'w');
+  const { code, stderr } = await gracewalk(['check', fixture('counter')], {
+    stdio: ['ignore', full, 'pipe'],
+  });
+  closeSync(full);
+  expect(stderr).toContain('no space left on the device');
+  expect(stderr).toContain('[E701]');
+  expect(stderr).not.toMatch(/^\s+at /m);
+  expect(code).toBe(2);
+});
+
+test('progress in a pipe is silent unless it was asked for', async () => {
+  const args = ['check', fixture('long'), '--variant', 'endless', '--limit', 'time=2s'];
+  expect((await gracewalk(args)).stderr).toBe('');
+  const { stderr } = await gracewalk([...args, '--progress', '0.5']);
+  expect(stderr.split('\n')[0]).toMatch(/^long \/ endless {2}[\d,]+ runs {2}[\d,]+ steps {2}0:0\d/);
+  expect(stderr).not.toContain('\x1b');
+  expect((await gracewalk([...args, '--progress', 'off'])).stderr).toBe('');
+});

@@ -94,7 +94,7 @@ function buildJavaScript(src, dist) {
 /** @param {unknown} error amaro throws a plain object @param {string} file */
 function explain(error, file) {
   if (error instanceof Error) return `${file}: ${error.message}`;
-  const { startLine, startColumn, message, snippet } = /** @type {Record<string, unknown>} */ (
+  const { startLine, startColumn, message, snippet } = /** @type {Record<string, string>} */ (
     error
   );
   return `${file}:${startLine}:${Number(startColumn) + 1}: ${message}\n${snippet}`;

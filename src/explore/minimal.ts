@@ -132,8 +132,8 @@ class Bounded implements Strategy {
     this.open[depth] = -1;
     for (const violation of run.found) this.offer(violation, depth);
     if (this.best && this.best.schedule.actors.length <= depth) return false;
-    const state = this.hash(this.columns[depth] as string);
-    const switches = this.switches[depth] as number;
+    const state = this.hash(this.columns[depth]);
+    const switches = this.switches[depth];
     const before = this.seen.get(state);
     if (before !== undefined && before <= switches) return false;
     this.seen.set(state, switches);

@@ -84,7 +84,7 @@ function remember(): void {
 /** Yields one op and returns what the machine answers. */
 export function* perform<A extends readonly unknown[], V>(def: OpDef<A, V>, args: A): Steps<V> {
   if (tracing) remember();
-  return (yield { def: def as unknown as AnyOpDef, args }) as V;
+  return (yield { def: def, args }) as V;
 }
 
 /** Structural equality: actors make their pointers anew each time they are run. */

@@ -224,7 +224,7 @@ class Check {
       if (this.seen.has(title)) continue;
       this.pass(`sometimes '${title}'`, {
         name: title,
-        predicate: predicate as StatePredicate<unknown>,
+        predicate: predicate,
         mode: 'sometimes',
       });
     }

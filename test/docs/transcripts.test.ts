@@ -23,7 +23,9 @@ describe.each(PAGES)('%s', (name) => {
 });
 
 test('every transcript of the README is a run, not a stub', () => {
-  const blocks = [...page('README.md').matchAll(/^```console\n\$ gracewalk [^\n]*\n([\s\S]*?)^```$/gm)];
+  const blocks = [
+    ...page('README.md').matchAll(/^```console\n\$ gracewalk [^\n]*\n([\s\S]*?)^```$/gm),
+  ];
   expect(blocks.length).toBeGreaterThanOrEqual(3);
   for (const [, body = ''] of blocks) expect(body.length).toBeGreaterThan(200);
 });

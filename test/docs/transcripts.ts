@@ -37,7 +37,10 @@ export function withoutTimes(text: string): string {
 export function executed(page: string): string {
   let token = '';
   return page.replace(BLOCK, (_block, command: string) => {
-    const line = command.replace(/'TOKEN'|'[^' ]*\/[^' ]*@[0-9a-f]{6}\/[^' ]*'/, () => `'${token}'`);
+    const line = command.replace(
+      /'TOKEN'|'[^' ]*\/[^' ]*@[0-9a-f]{6}\/[^' ]*'/,
+      () => `'${token}'`,
+    );
     const { stdout } = runGracewalk(words(line));
     token = /gracewalk replay '([^']+)'/.exec(stdout)?.[1] ?? token;
     return `\`\`\`console\n$ gracewalk ${line}\n${withoutTimes(stdout).replace(/\n+$/, '')}\n\`\`\``;

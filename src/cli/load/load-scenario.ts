@@ -65,7 +65,7 @@ function typed(error: unknown): unknown {
 function drain(): string[] {
   const files: string[] = [];
   while (loadedFiles !== undefined) {
-    const received = receiveMessageOnPort(loadedFiles) as { message: string } | undefined;
+    const received = receiveMessageOnPort(loadedFiles);
     if (received === undefined) break;
     files.push(received.message);
   }

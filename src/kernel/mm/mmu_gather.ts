@@ -134,7 +134,7 @@ export const tlb_remove_table_free = fn(function* tlb_remove_table_free(
   tables: readonly Page[],
 ): Steps<void> {
   if (tlb.mm.kernel.config.MMU_GATHER_RCU_TABLE_FREE) {
-    yield* call_rcu(tlb_remove_table_rcu as unknown as AnyFn, [batch, nr], (machine) => {
+    yield* call_rcu(tlb_remove_table_rcu, [batch, nr], (machine) => {
       for (const table of tables) markPending(machine, table);
     });
   } else {
@@ -165,7 +165,7 @@ export const tlb_remove_table_sync_one = fn(function* tlb_remove_table_sync_one(
   mm: Mm,
 ): Steps<void> {
   const all = mm.kernel.cpus.map(({ cpu }) => cpu);
-  yield* smp_call_function_many(all, tlb_remove_table_smp_sync as unknown as AnyFn);
+  yield* smp_call_function_many(all, tlb_remove_table_smp_sync);
 });
 
 /** The table of a batch that could not be had. With PT_RECLAIM the table's own rcu_head is used instead. */
@@ -174,7 +174,7 @@ export const tlb_remove_table_one = fn(function* tlb_remove_table_one(
   table: Page,
 ): Steps<void> {
   if (mm.kernel.config.PT_RECLAIM) {
-    yield* call_rcu(__tlb_remove_table as unknown as AnyFn, [table], (machine) =>
+    yield* call_rcu(__tlb_remove_table, [table], (machine) =>
       markPending(machine, table),
     );
     return;

@@ -65,7 +65,7 @@ const boundOp = defineOp('bounded', {
 
 /** What an actor does instead of going on behind a loop that ran out of rounds: nothing is known there. */
 export function outOfRounds(limit: number): Op {
-  return { def: boundOp as unknown as AnyOpDef, args: [limit] };
+  return { def: boundOp, args: [limit] };
 }
 
 /**

@@ -100,7 +100,7 @@ const sendOp = defineOp('send_ipi', {
   exec: (m, who, [target, handler, args]: [number, AnyFn, readonly unknown[]]) => {
     const cpu = m.cpu(target);
     const handling = m.spawn(who, {
-      fn: interrupt as unknown as AnyFn,
+      fn: interrupt,
       args: [handler, ...args],
       title: `IPI: ${handler.title}`,
       kind: 'irq',

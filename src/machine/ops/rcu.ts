@@ -98,7 +98,7 @@ const queueOp = defineOp('call_rcu', {
     const open = openSections(m);
     effect?.(m);
     m.spawn(who, {
-      fn: after_grace_period as unknown as AnyFn,
+      fn: after_grace_period,
       args: [open, callback, ...args],
       title: `RCU callback: ${callback.title}()`,
       kind: 'softirq',

@@ -84,7 +84,7 @@ export const native_flush_tlb_multi = fn(function* native_flush_tlb_multi(
     const other = info.mm.kernel.cpus[cpu] as PerCpu;
     if (info.freed_tables || (yield* should_flush_tlb(other, info.mm))) targets.push(cpu);
   }
-  yield* smp_call_function_many(targets, flush_tlb_func as unknown as AnyFn, info);
+  yield* smp_call_function_many(targets, flush_tlb_func, info);
 });
 
 /** pv_ops.mmu.flush_tlb_multi: native unless a hypervisor's guest replaces it. */

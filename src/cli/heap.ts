@@ -4,12 +4,15 @@ import { runInNewContext } from 'node:vm';
 /** Of the heap's limit; the rest is for results and for what grows between two looks. */
 const USABLE = 0.75;
 const MIB = 1024 ** 2;
-/** A forced collection of a large heap takes most of a second, so not oftener than this. */
-const MS_BETWEEN_COLLECTIONS = 2000;
+/** Forced collections may take this part of the time. */
+const COLLECTING = 0.1;
+
+/** What V8 counts as heap but keeps for young objects: a search fills the old generation. */
+const YOUNG = 64 * MIB;
 
 /** The memory limit if none was given. */
 export function defaultMemoryLimit(): number {
-  return Math.floor(getHeapStatistics().heap_size_limit * USABLE);
+  return Math.floor(Math.max(YOUNG, getHeapStatistics().heap_size_limit - YOUNG) * USABLE);
 }
 
 /** Least room between the limit and the end of the heap. */
@@ -26,13 +29,14 @@ export function heapMegabytesFor(limit: number): number {
  */
 export function heapMeter(limit: number, now: () => number): () => number {
   let live = 0;
-  let collectedAt = -Infinity;
+  let next = -Infinity;
   return () => {
     const used = usedBytes();
     if (used <= limit) return used;
-    if (now() - collectedAt < MS_BETWEEN_COLLECTIONS) return live;
+    const began = now();
+    if (began < next) return live;
     collectGarbage();
-    collectedAt = now();
+    next = now() + (now() - began) / COLLECTING;
     live = usedBytes();
     return live;
   };

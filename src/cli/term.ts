@@ -56,7 +56,8 @@ export class StatusLine {
       return;
     }
     // One character short of the edge: some terminals wrap when the last column is filled.
-    const room = Math.max(1, (this.stream.columns ?? 80) - 1);
+    // A terminal that does not know its size says 0.
+    const room = (this.stream.columns || 80) - 1;
     this.stream.write(`${CLEAR_LINE}${text.slice(0, room)}`);
     this.shown = true;
   }

@@ -66,3 +66,13 @@ test('a memory limit ends the search before the heap does', async () => {
   expect(stderr).toBe('');
   expect(code).toBe(3);
 });
+
+test('without a limit, memory is foreseen from the size of the heap', async () => {
+  const { code, stdout, stderr } = await gracewalk(
+    ['check', fixture('long'), '--variant', 'endless', '--limit', 'time=60s'],
+    { env: { NODE_OPTIONS: '--max-old-space-size=120' } },
+  );
+  expect(stdout).toContain('stopped at memory=');
+  expect(stderr).toBe('');
+  expect(code).toBe(3);
+});

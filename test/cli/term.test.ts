@@ -40,6 +40,12 @@ test('a status line on a terminal is rewritten in place and never wraps', () => 
   expect(text()).toBe('\r\x1b[K0123456\r\x1b[Kab\r\x1b[K');
 });
 
+test('a terminal of unknown size gets 80 columns', () => {
+  const { stream, text } = recorder(true, 0);
+  new StatusLine(stream).show('x'.repeat(200));
+  expect(text()).toBe(`\r\x1b[K${'x'.repeat(79)}`);
+});
+
 test('a status line elsewhere is lines without control characters', () => {
   const { stream, text } = recorder(false);
   const line = new StatusLine(stream);

@@ -59,7 +59,7 @@ function holds(machine: Machine, claim: Claim): boolean {
   for (let level = arch.levels.length - 1; level >= 0; level--) {
     const { shift, bits } = arch.levels[level] as { shift: number; bits: number };
     const index = Math.floor(claim.address / 2 ** shift) % 2 ** bits;
-    const generation = lifeGeneration(cells.peek(memory.info(table).life));
+    const generation = lifeGeneration(cells.get(memory.info(table).life)); // reuse empties the table
     const entry = memory.loadWide(memory.at(table * 4096 + index * 8, generation));
     if (!entry.present) return false;
     if (!entry.table) {

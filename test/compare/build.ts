@@ -12,7 +12,7 @@ import {
   type Word,
 } from '../../src/machine/memory.ts';
 import { defineOp, perform, type Steps } from '../../src/machine/op.ts';
-import { assume, choose, join, out_of_rounds, spin_until } from '../../src/machine/ops/control.ts';
+import { assume, choose, bounded, join, spin_until } from '../../src/machine/ops/control.ts';
 import { flush_guest_tlb, sched_out, vm_entry } from '../../src/machine/ops/host.ts';
 import * as locks from '../../src/machine/ops/locks.ts';
 import * as mem from '../../src/machine/ops/memory.ts';
@@ -21,6 +21,9 @@ import {
   foreign_owner,
   free_frame,
   mark_pending,
+  page_ref_get,
+  page_ref_put,
+  settle_claim,
 } from '../../src/machine/ops/pages.ts';
 import * as processor from '../../src/machine/ops/processor.ts';
 import { queue_callback, rcu_nest, wait_grace_period } from '../../src/machine/ops/rcu.ts';
@@ -321,7 +324,7 @@ class World {
         yield* assume(local.number !== 0);
         break;
       case 'bound':
-        if (local.number === 0) yield* out_of_rounds(1);
+        for (const _ of bounded(1)) if (local.number !== 0) break;
         break;
       case 'lock':
         yield* this.locked(stmt.mode, this.locks[stmt.lock]!, stmt.body, local);
@@ -506,6 +509,20 @@ class World {
         local.cleared.push(Object.freeze({ source: word.address, bits: local.entry.bits }));
         break;
       }
+      case 'lookup': {
+        const page = this.pageOf(yield* mem.read_entry(this.entryWord(stmt.entry)));
+        yield* this.block(stmt.body, local);
+        const claim = Object.freeze({
+          root: memory.frame(stmt.root).index,
+          address: stmt.address,
+        });
+        local.page = page && (yield* page_ref_get(page, true, claim)) ? page : null;
+        yield* settle_claim(local.page);
+        break;
+      }
+      case 'put-ref':
+        if (local.page) yield* page_ref_put(local.page);
+        break;
       case 'invalidate':
         yield* tlb.invalidate_local(...this.scope(stmt.scope));
         break;

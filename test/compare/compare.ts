@@ -89,12 +89,18 @@ export function compare(spec: Spec, maxRuns: number, mistakes: Mistakes = {}): C
     ...compareSets('violations', plain.violations, reduced.violations),
     ...compareSets('sometimes', plain.sometimes, reduced.sometimes),
     ...compareSets('deadlocks', plain.deadlocks, reduced.deadlocks),
+    ...compareSets('reported', plain.reported, reduced.reported),
     ...compareSets('final states', plain.finals, reduced.finals),
     ...compareSets('classes', plain.classes, reduced.classes),
     ...plain.disagreements,
   ];
   if (reduced.runs > plain.runs) {
     differences.push(`reduction has ${reduced.runs} runs, enumeration ${plain.runs}`);
+  }
+  if (!plain.branches && reduced.runs !== reduced.classes.size) {
+    differences.push(
+      `reduction runs ${reduced.runs} times through ${reduced.classes.size} classes`,
+    );
   }
   if (reduced.stopped !== null) differences.push(`reduction does not end (${reduced.stopped})`);
   return {

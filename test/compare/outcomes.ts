@@ -27,6 +27,10 @@ export interface Outcomes {
   readonly violations: ReadonlySet<string>;
   readonly deadlocks: ReadonlySet<string>;
   readonly sometimes: ReadonlySet<string>;
+  /** What the product itself reports, except deadlocks, where it names the actors in order of appearance. */
+  readonly reported: ReadonlySet<string>;
+  /** Some step went in several ways: then a class may be explored more than once. */
+  readonly branches: boolean;
   /** Equivalence classes of maximal runs: each step with the steps that happen before it. */
   readonly classes: ReadonlySet<string>;
   /** Two runs of one class that did not end alike: some step reads or writes unrecorded. */
@@ -291,6 +295,7 @@ export function outcomesOf(
   const deadlocks = new Set<string>();
   const classes = new Set<string>();
   const disagreements: string[] = [];
+  let branches = false;
   /** In the numbers of this exploration, to keep the many repetitions cheap. */
   const knownFinals = new Map<string, string>();
   const knownClasses = new Map<string, string>();
@@ -303,6 +308,7 @@ export function outcomesOf(
     stepped(run) {
       (order ??= new Order(run)).stepped();
       const step = run.depth - 1;
+      if (run.outcomesAt[step]! > 1) branches = true;
       const here: string[] = [];
       violated[step] = here;
       if (run.found.length === 0) return;
@@ -351,6 +357,8 @@ export function outcomesOf(
     violations,
     deadlocks,
     sometimes: program.seen,
+    reported: new Set([...result.violations.keys()].filter((key) => !key.startsWith('deadlock'))),
+    branches,
     classes,
     disagreements,
   };

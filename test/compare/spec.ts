@@ -79,6 +79,15 @@ export type Stmt =
   // translation
   | { readonly op: 'read-entry'; readonly entry: number }
   | { readonly op: 'set-entry'; readonly entry: number; readonly target: Target }
+  | {
+      /** Reads an entry, takes a reference on what it maps, claims that it is mapped there. */
+      readonly op: 'lookup';
+      readonly entry: number;
+      readonly root: string;
+      readonly address: number;
+      readonly body: readonly Stmt[];
+    }
+  | { readonly op: 'put-ref' }
   | { readonly op: 'map-page'; readonly entry: number }
   | { readonly op: 'xchg-entry'; readonly entry: number; readonly target: Target }
   | { readonly op: 'invalidate'; readonly scope: Scope }

@@ -20,30 +20,14 @@ async function token(): Promise<string> {
 
 test('replay prints the run that check found', async () => {
   const { code, stdout, stderr } = await gracewalk(['replay', await token(), fixture('counter')]);
-  expect(stdout).toMatchInlineSnapshot(`
-    "counter / two steps: property
-
-    'nothing is lost' does not hold.
-
-      CPU0                                 CPU1
-      ----                                 ----
-      worker()
-        increment()
-          value = READ_ONCE(count);  // 0
-
-                                           worker()
-                                             increment()
-                                               value = READ_ONCE(count);  // 0
-                                               WRITE_ONCE(count, value + 1);
-                                             WRITE_ONCE(done, 1);
-
-          WRITE_ONCE(count, value + 1);
-        WRITE_ONCE(done, 1);
-
-      [ 'nothing is lost' does not hold here ]  // !!! property
-
-    "
-  `);
+  // How a diagram looks is the report layer's affair, and tested there.
+  expect(stdout).toMatch(
+    /^counter \/ two steps: property\n\n'nothing is lost' does not hold\.\n\n/,
+  );
+  expect(stdout).toMatch(/^ {2}CPU0 +CPU1$/m);
+  expect(stdout).toMatch(/value = READ_ONCE\(count\); {2}\/\/ 0$/m);
+  expect(stdout).toContain('!!! property');
+  expect(stdout).toMatch(/\S\n\n$/);
   expect(stderr).toBe('');
   expect(code).toBe(0);
 });

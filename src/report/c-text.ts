@@ -12,7 +12,9 @@ export function cText(tokens: readonly Token[]): string {
 export function argumentsText(tokens: readonly Token[], address: readonly number[]): string {
   return split(withoutTypes(tokens))
     .flatMap((argument, at) => elements(argument).map((each) => [unwrapped(each), at] as const))
-    .map(([each, at]) => `${address.includes(at) && isLvalue(each) ? '&' : ''}${join(each)}`)
+    .map(
+      ([each, at]) => `${address.includes(at) && needsAddress(each, at) ? '&' : ''}${join(each)}`,
+    )
     .join(', ');
 }
 
@@ -106,8 +108,13 @@ function isPostfix(tokens: readonly Token[]): boolean {
   });
 }
 
-/** C has no address of a call's result or of a number. */
-function isLvalue(tokens: readonly Token[]): boolean {
+/**
+ * Does `&` belong before an argument that is passed by address? A first argument that is a bare name holds
+ * the address already (`spin_lock(ptl)`), as a later one does not (`try_cmpxchg(&word, &old, new)`); and C
+ * has no address of a call's result or of a number.
+ */
+function needsAddress(tokens: readonly Token[], at: number): boolean {
+  if (at === 0 && tokens.length === 1) return false;
   const last = tokens.at(-1);
   return isPostfix(tokens) && (last?.kind === 'word' || last?.text === ']');
 }

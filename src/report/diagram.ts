@@ -1,5 +1,5 @@
 import { columnLayout } from './columns.ts';
-import type { RunReport, SourceLines } from './result.ts';
+import type { RunReport, SourceLines } from '../scenario/result.ts';
 import { rowsOf, type Detail } from './rows.ts';
 import { taggedLayout } from './tagged.ts';
 
@@ -16,5 +16,5 @@ export function renderDiagram(run: RunReport, options: DiagramOptions): string {
   const rows = rowsOf(run, options.detail, options.source);
   const columns = options.layout === 'columns' ? columnLayout(run, rows, options.width) : null;
   const lines = columns ?? taggedLayout(rows, options.width);
-  return ['', ...lines, '', ''].join('\n');
+  return ['', ...lines, ''].join('\n');
 }

@@ -1,4 +1,5 @@
-import type { RunReport, SourceLines, Step, StepFrame } from './result.ts';
+import { ascii } from './ascii.ts';
+import type { RunReport, SourceLines, Step, StepFrame } from '../scenario/result.ts';
 import { statementText } from './statement.ts';
 
 /** The rows of a diagram, before they are laid out in columns or tagged (R4 to R11). */
@@ -18,7 +19,8 @@ export type Detail = 'full' | 'auto';
 const WHOLE = 40;
 
 export function rowsOf(run: RunReport, detail: Detail, source: SourceLines): Row[] {
-  const shown = run.steps.filter((step) => !step.ghost || step.violation !== null);
+  const visible = run.steps.filter((step) => !step.ghost || step.violation !== null);
+  const shown = inColumns(visible, run.columns);
   const whole = layOut(shown, () => true, source);
   if (detail === 'full' || whole.length <= WHOLE) return whole;
   const frames = framesWorthShowing(run, shown);
@@ -27,6 +29,15 @@ export function rowsOf(run: RunReport, detail: Detail, source: SourceLines): Row
     frames: step.frames.filter((_frame, depth) => frames.has(frameKey(step, depth))),
   }));
   return layOut(brief, (step) => worthShowing(run, step), source);
+}
+
+/** What happens on no CPU (a freed frame goes to another owner) stands in the column that was active. */
+function inColumns(steps: readonly Step[], columns: readonly string[]): Step[] {
+  let column = columns[0] ?? '';
+  return steps.map((step) => {
+    if (step.column !== '') column = step.column;
+    return step.column === column ? step : { ...step, column };
+  });
 }
 
 /** Steps that say who was let in and who was kept waiting. */
@@ -81,6 +92,8 @@ interface Thread {
   open: StepFrame[];
   /** Indentation of the actor's outermost frame: handlers are indented below what they interrupt. */
   base: number;
+  /** The event that began a handler or callback. */
+  event: string | null;
 }
 
 function layOut(
@@ -91,16 +104,27 @@ function layOut(
   const rows: Row[] = [];
   const threads = new Map<string, Thread>();
   const depths = new Map<string, number>();
-  for (const step of steps) {
-    const thread = threads.get(step.actor) ?? { open: [], base: 0 };
-    threads.set(step.actor, thread);
-    if (step.event !== null && step.op === 'irq_exit') continue;
-    if (isBeginning(step)) thread.base = beginningDepth(step, depths) + 1;
+  for (const each of steps) {
+    const thread = threads.get(each.actor) ?? { open: [], base: 0, event: null };
+    threads.set(each.actor, thread);
+    if (each.op === 'irq_exit' && each.event !== null && each.violation === null) continue;
+    if (isBeginning(each)) {
+      thread.base = beginningDepth(each, depths) + 1;
+      thread.event = each.event;
+    }
+    const step = withoutHandler(thread, each);
     if (isShown(step)) show(rows, thread, step, source);
     else elide(rows, thread, step);
     if (!isBystander(step)) depths.set(step.column, thread.base + step.frames.length);
   }
   return rows.filter((each, at) => !isIdleElision(rows, each, at));
+}
+
+/** `<IPI: flush_tlb_func>` opens the body of that function; its frame would say the same again. */
+function withoutHandler(thread: Thread, step: Step): Step {
+  const name = step.frames[0]?.name;
+  if (name === undefined || !thread.event?.split(/[^\w]+/).includes(name)) return step;
+  return { ...step, frames: step.frames.slice(1) };
 }
 
 /** An elision is worth a row between two rows of its column, not at the edge of what another CPU does. */
@@ -135,7 +159,8 @@ function openFrames(rows: Row[], thread: Thread, step: Step, upTo: number): void
 }
 
 function row(step: Step, depth: number, text: string, comment: string | null = null): Row {
-  return { column: step.column, depth, text, comment, failing: false };
+  const value = comment === null || comment === '' ? null : ascii(comment);
+  return { column: step.column, depth, text: ascii(text), comment: value, failing: false };
 }
 
 function show(rows: Row[], thread: Thread, step: Step, source: SourceLines): void {

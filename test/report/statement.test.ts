@@ -51,7 +51,8 @@ const CASES: readonly Case[] = [
   ],
   ['  yield* spin_lock(pmd_page(pmd).ptl);', 'spin_lock', [0], 'spin_lock(&pmd_page(pmd)->ptl);'],
   ['  yield* xchg(slots[i], 0);', 'xchg', [0, 1], 'xchg(&slots[i], 0);'],
-  ['  yield* spin_until([a.x, b], (x, y) => x > y);', 'spin_until', [0], 'spin_until(&a->x, &b);'],
+  ['  yield* spin_until([a.x, b], (x, y) => x > y);', 'spin_until', [0], 'spin_until(&a->x, b);'],
+  ['  yield* spin_unlock(ptl);', 'spin_unlock', [0], 'spin_unlock(ptl);'],
   // Members, constants, literals.
   [
     '  yield* f(a?.b.c, PageFlags.LOCKED, 0x1000n, null);',

@@ -69,6 +69,9 @@ export class Reduced implements Strategy {
   private readonly sleepers: Sleeper[][] = [];
   /** Per step: the sleepers that it woke. */
   private readonly woken: Sleeper[][] = [];
+  /** For `PlantedMistakes.staleKinds`: what an op touched when it was executed first, by node and by step. */
+  private readonly firstOf: Map<TrieNode, Sleeper> = new Map();
+  private readonly firstAt: Sleeper[] = [];
   /** Footprints of the outcomes of the actor being tried at each node, once it has more than one. */
   private readonly partial: (Sleeper | null)[] = [];
   /** Vector clock of each executed step: a row of per-actor sequence numbers. */
@@ -169,6 +172,7 @@ export class Reduced implements Strategy {
     this.clocks.set(this.clock, step * ROW);
     this.lastStep[actor] = step;
     this.passSleepers(step, actor);
+    if (this.mistakes.staleKinds) this.rememberFirst(step, run.last?.before as TrieNode);
     this.hooks.executed();
     return true;
   }
@@ -221,8 +225,15 @@ export class Reduced implements Strategy {
       ~(this.done[step] as number) &
       ~(this.asleep[step] as number);
     if (open === 0) return;
-    (this.sleepers[step] as Sleeper[]).push(this.footprint(actor, earlier));
+    const footprint = this.mistakes.staleKinds ? this.firstAt[step] : undefined;
+    (this.sleepers[step] as Sleeper[]).push(footprint ?? this.footprint(actor, earlier));
     this.asleep[step] = (this.asleep[step] as number) | (1 << actor);
+  }
+
+  private rememberFirst(step: number, node: TrieNode): void {
+    const known = this.firstOf.get(node) ?? this.footprint(this.run.actorAt[step] as number, null);
+    this.firstOf.set(node, known);
+    this.firstAt[step] = known;
   }
 
   /** What the step being taken back touched, over all its outcomes so far. */

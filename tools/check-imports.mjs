@@ -35,12 +35,12 @@ export const LAYERS = {
 
 /**
  * What a layer may import with `import type` only: a folder, or a single file. A result has steps of
- * the machine in it, and its shape is declared beside the search that fills it in.
+ * the machine in it, and its shape is declared beside the check that fills it in.
  *
  * @type {Record<string, readonly string[]>}
  */
 export const TYPES_ONLY = {
-  report: ['src/machine/', 'src/explore/result.ts'],
+  report: ['src/machine/', 'src/scenario/result.ts'],
 };
 
 /** Layers that may use Node; everything else also runs in a browser's worker. */

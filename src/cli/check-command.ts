@@ -1,5 +1,5 @@
 import { GracewalkError } from '../base/errors.ts';
-import type { VariantResult } from '../report/result.ts';
+import type { VariantResult } from '../scenario/result.ts';
 import type { Limits } from '../scenario/check.ts';
 import { exitCodeOf, type ExitCode } from './exit-code.ts';
 import { findScenarios } from './find-scenarios.ts';

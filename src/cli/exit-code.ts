@@ -1,4 +1,4 @@
-import type { VariantResult } from '../report/result.ts';
+import type { VariantResult } from '../scenario/result.ts';
 
 /**
  * What the process returns. Scripts and `git bisect run` depend on these numbers:

@@ -1,5 +1,5 @@
 import type { ErrorDetails } from '../base/errors.ts';
-import type { RunReport, VariantResult } from '../report/result.ts';
+import type { RunReport, VariantResult } from '../scenario/result.ts';
 import type { Limits, Progress } from '../scenario/check.ts';
 
 /**

@@ -1,6 +1,6 @@
 import { renderDiagram, type DiagramOptions } from '../report/diagram.ts';
 import { runJson, toJson } from '../report/json.ts';
-import type { VariantResult } from '../report/result.ts';
+import type { VariantResult } from '../scenario/result.ts';
 import { renderCheck } from '../report/text.ts';
 import { fold } from '../report/wrap.ts';
 import type { Detail, Layout } from './options.ts';

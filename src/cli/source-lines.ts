@@ -1,7 +1,7 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { isAbsolute, relative, resolve, sep } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import type { SourceLines } from '../report/result.ts';
+import type { SourceLines } from '../scenario/result.ts';
 
 /** The folder of the running package: the parent of dist/ (and of src/, in tests). */
 export const PACKAGE_ROOT: string = fileURLToPath(new URL('../..', import.meta.url));

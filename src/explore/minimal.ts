@@ -34,7 +34,8 @@ export interface MinimalOptions {
   readonly wanted: (violation: Violation) => boolean;
   readonly maxSwitches: number;
   readonly maxStates: number;
-  readonly shouldStop?: () => boolean;
+  /** Polled with the number of states so far. */
+  readonly shouldStop?: (states: number) => boolean;
 }
 
 export function minimalRun(program: Program, options: MinimalOptions): MinimalResult {
@@ -138,7 +139,7 @@ class Bounded implements Strategy {
     if (before !== undefined && before <= switches) return false;
     this.seen.set(state, switches);
     if (++this.states > this.room) throw new SearchStopped();
-    if ((this.states & 1023) === 0 && this.options.shouldStop?.()) throw new SearchStopped();
+    if ((this.states & 1023) === 0 && this.options.shouldStop?.(this.states)) throw new SearchStopped();
     return true;
   }
 

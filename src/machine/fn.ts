@@ -112,7 +112,7 @@ export function smp_processor_id(): number {
   return current ? current.cpu : -1;
 }
 
-const machinery = /\/machine\/(fn|op|coroutine)\.[jt]s$/;
+const machinery = /\/machine\/(fn|op|coroutine|ops\/control)\.[jt]s$/;
 
 /** Leaves out the positions that are gracewalk's own plumbing. */
 export function outside(sites: readonly Site[]): Site[] {

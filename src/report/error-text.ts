@@ -1,5 +1,7 @@
 import type { ErrorDetails, Site } from '../base/errors.ts';
-import type { SourceLines } from './result.ts';
+import type { SourceLines } from '../scenario/result.ts';
+import { closing, tokenize } from './tokens.ts';
+import { fold } from './wrap.ts';
 
 /** What an error needs to be printed: a `GracewalkError`, or what came of one in another thread. */
 export interface PrintableError {
@@ -18,10 +20,18 @@ export function renderError(
   const lines = [`error: ${what}`];
   if (details.site) lines.push(...place(details.site, details, source, shorten));
   else if (details.variant !== undefined) lines.push(`  --> variant '${details.variant}'`);
-  for (const note of details.notes ?? []) lines.push(`note: ${note}`);
-  if (details.help !== undefined) lines.push(`help: ${details.help}`);
-  if (details.verdict !== undefined) lines.push(`verdict: ${details.verdict}`);
+  for (const note of details.notes ?? []) lines.push(...labelled('note', note));
+  if (details.help !== undefined) lines.push(...labelled('help', details.help));
+  if (details.verdict !== undefined) lines.push(...labelled('verdict', details.verdict));
   return `${withCode(lines, code).join('\n')}\n`;
+}
+
+const WIDTH = 75;
+
+/** `help: ...`, folded with its further lines below the text. */
+function labelled(label: string, text: string): string[] {
+  const [first = '', ...more] = fold(text, WIDTH - label.length - 2).split('\n');
+  return [`${label}: ${first}`, ...more.map((line) => ' '.repeat(label.length + 2) + line)];
 }
 
 function place(
@@ -36,12 +46,17 @@ function place(
   if (text === null) return [head];
   const gutter = ' '.repeat(String(site.line).length);
   const before = text.slice(0, site.column - 1).replace(/[^\t]/g, ' ');
-  const length = Math.max(
-    1,
-    /^[\w$.]+(?:\([^()]*\))?/.exec(text.slice(site.column - 1))?.[0].length ?? 1,
-  );
+  const length = markedLength(text.slice(site.column - 1));
   const label = details.label === undefined ? '' : ` ${details.label}`;
   return [head, `${site.line} | ${text}`, `${gutter} | ${before}${'^'.repeat(length)}${label}`];
+}
+
+/** A call is marked as far as its parentheses reach on this line, anything else as far as its name. */
+function markedLength(text: string): number {
+  const name = /^(?:yield\* *)?[\w$.]+/.exec(text)?.[0].length ?? 1;
+  const tokens = text[name] === '(' ? tokenize([text.slice(name)]) : [];
+  const close = tokens[closing(tokens, 0)];
+  return close ? name + close.column : name;
 }
 
 const CODE_COLUMN = 67;
@@ -51,7 +66,7 @@ function withCode(lines: readonly string[], code: string | null): string[] {
   if (code === null) return [...lines];
   const last = lines.at(-1) ?? '';
   const tag = `[${code}]`;
-  if (last.length <= CODE_COLUMN - 1)
+  if (last.length <= CODE_COLUMN)
     return [...lines.slice(0, -1), `${last.padEnd(CODE_COLUMN)} ${tag}`];
   return [...lines, `${' '.repeat(CODE_COLUMN)} ${tag}`];
 }

@@ -1,4 +1,4 @@
-import type { RunReport, SourceLines, Step, VariantResult } from './result.ts';
+import type { RunReport, SourceLines, Step, VariantResult } from '../scenario/result.ts';
 import { statementText } from './statement.ts';
 
 /**

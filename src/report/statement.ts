@@ -1,6 +1,6 @@
 import type { Site } from '../base/errors.ts';
 import { argumentsText, cText } from './c-text.ts';
-import type { LeafCall, SourceLines } from './result.ts';
+import type { LeafCall, SourceLines } from '../scenario/result.ts';
 import { afterTypeArguments, closing, tokenize, type Token } from './tokens.ts';
 
 /**

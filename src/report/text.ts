@@ -1,8 +1,8 @@
 import { renderDiagram, type DiagramOptions } from './diagram.ts';
 import { renderError, type PrintableError } from './error-text.ts';
-import { grouped, seconds } from './numbers.ts';
+import { counted, grouped, seconds } from './numbers.ts';
 import { fold } from './wrap.ts';
-import type { LimitHit, RunReport, VariantResult } from './result.ts';
+import type { LimitHit, RunReport, VariantResult } from '../scenario/result.ts';
 
 /** Colours verdict words, the failing row and nothing else; the text is the same without. */
 export interface Painter {
@@ -63,7 +63,7 @@ function verdictWord({ verdict, ok }: VariantResult, painter: Painter): string {
 
 function remark(result: VariantResult): string {
   const { explored, verdict, kinds, ok } = result;
-  const runs = `${grouped(explored.runs)} run${explored.runs === 1 ? '' : 's'}`.padEnd(11);
+  const runs = counted(explored.runs, 'run').padEnd(11);
   if (verdict === 'fails') return `${runs} ${kinds.join(', ')}${ok ? ', as expected' : ''}`;
   if (verdict === 'inconclusive') return `${runs} ${result.limit ? stoppedBy(result.limit) : ''}`;
   return ok ? runs.trimEnd() : `${runs} expected ${expectation(result)}`;
@@ -100,12 +100,12 @@ function located(result: VariantResult, options: TextOptions): string[] {
   if (limit?.name === 'bounded') {
     errors.push({
       code: 'E302',
-      what: `the bound of ${limit.value} rounds was reached`,
+      what: `the bound of ${counted(limit.value, 'round')} was reached`,
       details: {
         site: limit.site ?? undefined,
         variant,
         notes: [
-          `${grouped(limit.runs ?? 0)} runs stopped here; nothing is known about a further round`,
+          `${counted(limit.runs ?? 0, 'run')} stopped here; nothing is known about a further round`,
         ],
         help: 'raise the bound, or use spin_until',
         verdict: 'inconclusive (exit 3)',
@@ -117,7 +117,10 @@ function located(result: VariantResult, options: TextOptions): string[] {
 
 function stoppedBy(limit: LimitHit): string {
   if (limit.name === 'interrupt') return 'interrupted';
-  if (limit.name === 'bounded') return `the bound of ${limit.value} rounds was reached`;
+  if (limit.name === 'switches') {
+    return `only runs of up to ${counted(limit.value, 'context switch').replace(/hs$/, 'hes')} were tried`;
+  }
+  if (limit.name === 'bounded') return `the bound of ${counted(limit.value, 'round')} was reached`;
   return `stopped at ${limit.name}=${limitValue(limit)}`;
 }
 
@@ -186,10 +189,13 @@ function inconclusive(result: VariantResult, limit: LimitHit): string {
   const { runs, steps } = result.explored;
   const advice: Readonly<Record<string, string>> = {
     interrupt: 'It was interrupted; run it again to the end.',
+    switches: 'All runs up to there were tried, without reduction; drop the limit for the others.',
   };
   const lines = [
     `${result.scenario} / ${result.variant}: inconclusive, ${stoppedBy(limit)}`,
-    `No violation in ${grouped(runs)} runs, ${grouped(steps)} steps; other runs were not tried.`,
+    limit.name === 'switches'
+      ? `No violation in ${counted(steps, 'state')}.`
+      : `No violation in ${counted(runs, 'run')}, ${counted(steps, 'step')}; other runs were not tried.`,
   ];
   lines.push(
     `This is not a pass.  ${advice[limit.name] ?? `Raise --limit ${limit.name}= or drop the limit.`}`,
@@ -203,7 +209,7 @@ function vacuous(result: VariantResult): string {
   const lines = [`${result.scenario} / ${result.variant}: vacuous`];
   if (never.length > 0) {
     lines.push(
-      `No violation in ${grouped(result.explored.runs)} runs, but never seen:`,
+      `No violation in ${counted(result.explored.runs, 'run')}, but never seen:`,
       ...never.map((name) => `  '${name}'`),
       'The result says nothing about what these would have shown.',
     );
@@ -214,8 +220,9 @@ function vacuous(result: VariantResult): string {
 function closing(results: readonly VariantResult[]): string {
   const ok = results.filter((result) => result.ok).length;
   const ms = results.reduce((sum, { explored }) => sum + explored.ms, 0);
-  const all = results.every(({ explored }) => explored.exhaustive);
-  const scenarios = new Set(results.map(({ scenario }) => scenario)).size;
-  const claim = `Every run of ${scenarios === 1 ? 'this scenario' : 'these scenarios'} was explored.  `;
-  return `${all ? claim : ''}${ok} of ${results.length} as expected (${seconds(ms)}).\n`;
+  // True of what is listed, and of nothing else.
+  const all = results.every(({ explored }) => explored.exhaustive)
+    ? 'Every run was explored.  '
+    : '';
+  return `${all}${ok} of ${results.length} as expected (${seconds(ms)}).\n`;
 }

@@ -39,8 +39,16 @@ export function withComment(
   return below && [...lines, ...below];
 }
 
-/** A sentence outside the diagram, folded at the width. */
+/** Sentences outside the diagram, folded at the width; a line of its own keeps its indentation. */
 export function fold(text: string, width: number): string {
+  return text
+    .split('\n')
+    .map((line) => foldLine(line, width))
+    .join('\n');
+}
+
+function foldLine(text: string, width: number): string {
+  if (text.length <= width) return text;
   const lines: string[] = [''];
   for (const word of text.split(' ')) {
     const line = lines.at(-1) as string;

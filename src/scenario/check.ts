@@ -1,15 +1,16 @@
-import { GracewalkError } from '../base/errors.ts';
+import { EngineFault } from '../base/errors.ts';
 import { explore, type Exploration } from '../explore/explore.ts';
 import { minimalRun } from '../explore/minimal.ts';
 import type { Program, Run as ExplorerRun } from '../explore/run.ts';
 import { siteOf } from '../machine/coroutine.ts';
 import { VIOLATION_KINDS, type ViolationKind } from '../machine/violation.ts';
-import type { LimitHit, RunReport, VariantResult, Verdict } from '../report/result.ts';
+import type { LimitHit, RunReport, VariantResult, Verdict } from './result.ts';
 import { View, type StatePredicate } from './predicates.ts';
 import { buildVariant, definitionOf, type BuiltVariant, type Observation } from './program.ts';
 import { recordRun, replayRun } from './record.ts';
 import type { Scenario, ScenarioDefinition, Variant } from './scenario.ts';
 import { formatToken } from './token.ts';
+import { assumptions, columnsOf, neverCalledPatches, variantFingerprint } from './facts.ts';
 
 /** Limits of a search. None is set unless somebody asks; a limit that was hit is always named. */
 export interface Limits {
@@ -51,28 +52,6 @@ export function variantNames(scenario: Scenario): string[] {
   return Object.keys(scenario.definition.variants);
 }
 
-/** Six hex digits over everything that says what the variant is, except library code. */
-export function variantFingerprint(scenario: Scenario, name: string): string {
-  const definition = definitionOf(scenario, name);
-  const { machine, run, config, alloc, setup } = definition;
-  const variant = scenario.definition.variants[name] as Variant<unknown>;
-  const parts = [
-    scenario.id,
-    name,
-    machine.name,
-    machine.cpus.map((cpu) => cpu.name).join(),
-    JSON.stringify([machine.preempt, config, alloc, definition.foreign]),
-    setup.toString(),
-    ...Object.entries(run).map(([key, body]) => `${key}:${body.toString()}`),
-    ...(variant.patches ?? []).map(
-      (patch) => `${patch.target.title}:${patch.replacement.toString()}`,
-    ),
-  ];
-  let hash = 0x811c9dc5;
-  for (const char of parts.join('\n')) hash = Math.imul(hash ^ char.charCodeAt(0), 0x01000193);
-  return (hash >>> 8).toString(16).padStart(6, '0');
-}
-
 interface Pass {
   readonly built: BuiltVariant;
   readonly exploration: Exploration;
@@ -111,20 +90,67 @@ class Check {
   }
 
   result(): VariantResult {
+    const { switches } = this.options.limits;
+    return switches === undefined ? this.exhaustive() : this.upTo(switches);
+  }
+
+  /** Every run, up to the order of independent steps. */
+  private exhaustive(): VariantResult {
     const main = this.pass('exploring');
     this.observe(main);
     const sometimes = this.sometimes(main);
     for (const coroutine of main.run.allCoroutines()) coroutine.verify(VERIFIED_HISTORIES);
     const neverCalled = this.limit ? [] : neverCalledPatches(this.variant, main.run);
     const verdict = this.verdict(sometimes, neverCalled.length > 0);
-    const run = verdict === 'fails' ? this.counterexample(main) : null;
-    const { exploration } = main;
+    return this.compose({
+      verdict,
+      explored: main.exploration,
+      sometimes,
+      neverCalled,
+      run: verdict === 'fails' ? this.counterexample(main) : null,
+    });
+  }
+
+  /** Every run of at most so many context switches, without reduction: a hunt, never a proof. */
+  private upTo(switches: number): VariantResult {
+    const explored = { runs: 0, steps: 0, deadlocks: 0, assumed: 0, sleepBlocked: 0 };
+    let run: RunReport | null = null;
+    for (const observe of [undefined, ...this.invariants()]) {
+      const found = minimalRun(this.build(observe), {
+        wanted: () => true,
+        maxSwitches: switches,
+        maxStates: Infinity,
+        shouldStop: (states) => this.stopNow({ ...explored, steps: explored.steps + states }),
+      });
+      explored.steps += found.states;
+      if (!found.run) continue;
+      const { kind } = found.run.violation;
+      this.kinds.set(kind, observe);
+      const shown = { columns: columnsOf(this.definition), minimal: 'global' as const, kind };
+      run = recordRun(this.build(observe), found.run.schedule, shown);
+      break;
+    }
+    this.limit ??= { name: 'switches', value: switches };
+    const verdict = run ? 'fails' : 'inconclusive';
+    return this.compose({ verdict, explored, sometimes: {}, neverCalled: [], run });
+  }
+
+  private compose(part: {
+    readonly verdict: Verdict;
+    readonly explored: Pick<
+      Exploration,
+      'runs' | 'steps' | 'deadlocks' | 'assumed' | 'sleepBlocked'
+    >;
+    readonly sometimes: VariantResult['sometimes'];
+    readonly neverCalled: VariantResult['neverCalled'];
+    readonly run: RunReport | null;
+  }): VariantResult {
+    const { verdict, explored, sometimes, neverCalled, run } = part;
     const fingerprint = variantFingerprint(this.scenario, this.name);
     const { machine } = this.definition;
+    const where = { scenario: this.scenario.id, variant: this.name, fingerprint };
     return {
-      scenario: this.scenario.id,
-      fingerprint,
-      variant: this.name,
+      ...where,
       machine: machine.name,
       machineTitle: machine.title,
       model: 'sc',
@@ -133,11 +159,11 @@ class Check {
       ok: this.asExpected(verdict) && neverCalled.length === 0,
       kinds: this.foundKinds(),
       explored: {
-        runs: exploration.runs,
-        steps: exploration.steps,
-        deadlocks: exploration.deadlocks,
-        blocked: exploration.assumed,
-        sleepBlocked: exploration.sleepBlocked,
+        runs: explored.runs,
+        steps: explored.steps,
+        deadlocks: explored.deadlocks,
+        blocked: explored.assumed,
+        sleepBlocked: explored.sleepBlocked,
         exhaustive: this.limit === null,
         ms: Math.round(this.options.now() - this.started),
       },
@@ -145,16 +171,22 @@ class Check {
       limit: this.limit,
       neverCalled,
       run,
-      token: run
-        ? formatToken({
-            scenario: this.scenario.id,
-            variant: this.name,
-            fingerprint,
-            schedule: run.schedule,
-          })
-        : null,
+      token: run ? formatToken({ ...where, schedule: run.schedule }) : null,
       assumptions: assumptions(this.definition),
     };
+  }
+
+  private build(observe: Observation | undefined): Program {
+    const options = { traced: true, ...(observe ? { observe } : {}) };
+    return buildVariant(this.scenario, this.name, options).program;
+  }
+
+  private invariants(): Observation[] {
+    return Object.entries(this.definition.always ?? {}).map(([name, predicate]): Observation => ({
+      name,
+      predicate,
+      mode: 'always',
+    }));
   }
 
   /** One exploration, with an observer or without. */
@@ -202,7 +234,8 @@ class Check {
     this.limit = { name, value };
   }
 
-  private watch(soFar: Exploration, phase: string): string | null {
+  /** Polled during every search: reports progress, and names the limit that was hit, if any. */
+  private watch(soFar: Pick<Exploration, 'runs' | 'steps'>, phase: string): string | null {
     const { limits, now, heapUsed, shouldStop, onProgress } = this.options;
     const ms = now() - this.started;
     onProgress?.({ runs: soFar.runs, steps: soFar.steps, ms, phase });
@@ -213,11 +246,17 @@ class Check {
     return null;
   }
 
+  private stopNow(soFar: Pick<Exploration, 'runs' | 'steps'>): boolean {
+    const limit = this.watch(soFar, 'by context switches');
+    if (limit) this.noteLimit(limit);
+    return limit !== null;
+  }
+
   /** Observer passes: every `always`, and the state predicates under `sometimes` not yet seen. */
   private observe(main: Pass): void {
-    for (const [title, predicate] of Object.entries(this.definition.always ?? {})) {
+    for (const invariant of this.invariants()) {
       if (this.limit) return;
-      this.pass(`always '${title}'`, { name: title, predicate, mode: 'always' });
+      this.pass(`always '${invariant.name}'`, invariant);
     }
     for (const [title, predicate] of main.built.stateSometimes) {
       if (this.limit) return;
@@ -263,66 +302,29 @@ class Check {
     const undeclared = found.find((kind) => !this.variant.kinds.includes(kind));
     const kind = undeclared ?? this.variant.kinds.find((each) => found.includes(each)) ?? found[0];
     const observe = kind ? this.kinds.get(kind) : undefined;
-    const build = (): Program =>
-      buildVariant(this.scenario, this.name, { traced: true, ...(observe ? { observe } : {}) })
-        .program;
-    const { run } = minimalRun(build(), {
+    const { run } = minimalRun(this.build(observe), {
       wanted: (violation) => violation.kind === kind,
       maxSwitches: MINIMAL_SWITCHES,
       maxStates: MINIMAL_STATES,
-      ...(this.options.shouldStop ? { shouldStop: this.options.shouldStop } : {}),
+      shouldStop: () => this.watch(main.exploration, 'looking for the shortest run') !== null,
     });
     const columns = columnsOf(this.definition);
     if (run)
-      return recordRun(build(), run.schedule, { columns, minimal: 'global', kind: kind ?? null });
+      return recordRun(this.build(observe), run.schedule, {
+        columns,
+        minimal: 'global',
+        kind: kind ?? null,
+      });
     const first = [...main.exploration.violations.values()].find(
       ({ violation }) => violation.kind === kind,
     );
-    if (!first) throw new GracewalkError('E900', 'a violation without a run', {});
-    return recordRun(build(), first.schedule, {
+    if (!first) throw new EngineFault(`no run that shows ${kind ?? 'a violation'}`);
+    return recordRun(this.build(observe), first.schedule, {
       columns,
       minimal: 'within-run',
       kind: kind ?? null,
     });
   }
-}
-
-function columnsOf(definition: ScenarioDefinition<unknown>): string[] {
-  return [
-    ...new Set([
-      ...Object.keys(definition.run),
-      ...definition.machine.cpus.map(({ name }) => name),
-      'elsewhere',
-    ]),
-  ];
-}
-
-function neverCalledPatches(
-  variant: Variant<unknown>,
-  run: ExplorerRun,
-): VariantResult['neverCalled'][number][] {
-  const called = new Set<unknown>();
-  for (const coroutine of run.allCoroutines()) {
-    for (const fn of coroutine.entered) called.add(fn);
-  }
-  return (variant.patches ?? [])
-    .filter(({ target }) => !called.has(target))
-    .map(({ target, site }) => ({ name: target.title, site }));
-}
-
-/** Parameters of the environment: part of the question, so printed with the answer. */
-function assumptions(definition: ScenarioDefinition<unknown>): string[] {
-  const { machine, alloc } = definition;
-  const list = [`sequential consistency`, `${machine.cpus.length} CPUs`];
-  for (const [name, times] of Object.entries(machine.preempt)) {
-    list.push(`the host preempts ${name} ${times === 1 ? 'once' : `${times} times`}, anywhere`);
-  }
-  const { foreign = 0 } = definition;
-  if (foreign > 0)
-    list.push(`${foreign} freed frame${foreign === 1 ? '' : 's'} may go to another owner`);
-  if (alloc?.GFP_NOWAIT === 'fails') list.push('GFP_NOWAIT allocations fail');
-  if (alloc?.GFP_NOWAIT === 'either') list.push('GFP_NOWAIT allocations may fail');
-  return list;
 }
 
 /** Follows the schedule of a token in the present version of the scenario. */

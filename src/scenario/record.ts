@@ -5,7 +5,7 @@ import { conflicts } from '../machine/cells.ts';
 import { siteOf, type TrieNode } from '../machine/coroutine.ts';
 import type { Frame } from '../machine/fn.ts';
 import type { Violation, ViolationKind } from '../machine/violation.ts';
-import type { RunReport, Step, StepFrame, ViolationReport } from '../report/result.ts';
+import type { RunReport, Step, StepFrame, ViolationReport } from './result.ts';
 import { decodeSchedule, encodeSchedule, hashNames, type ActorIdentity } from './token.ts';
 
 /** Runs one schedule once more and writes down what happens: the list of steps that every view shows. */

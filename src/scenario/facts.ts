@@ -1,0 +1,71 @@
+import type { Run } from '../explore/run.ts';
+import { definitionOf } from './program.ts';
+import type { VariantResult } from './result.ts';
+import type { Scenario, ScenarioDefinition, Variant } from './scenario.ts';
+
+/** What can be said about a variant without searching. */
+
+/** Six hex digits over everything that says what the variant is, except library code. */
+export function variantFingerprint(scenario: Scenario, name: string): string {
+  const definition = definitionOf(scenario, name);
+  const { machine, run, config, alloc, setup } = definition;
+  const variant = scenario.definition.variants[name] as Variant<unknown>;
+  const parts = [
+    scenario.id,
+    name,
+    machine.name,
+    machine.cpus.map((cpu) => cpu.name).join(),
+    JSON.stringify([machine.preempt, config, alloc, definition.foreign]),
+    setup.toString(),
+    ...Object.entries(run).map(([key, body]) => `${key}:${body.toString()}`),
+    ...(variant.patches ?? []).map(
+      (patch) => `${patch.target.title}:${patch.replacement.toString()}`,
+    ),
+  ];
+  let hash = 0x811c9dc5;
+  for (const char of parts.join('\n')) hash = Math.imul(hash ^ char.charCodeAt(0), 0x01000193);
+  return (hash >>> 8).toString(16).padStart(6, '0');
+}
+
+/** Diagram columns, in scenario order. */
+export function columnsOf(definition: ScenarioDefinition<unknown>): string[] {
+  return [
+    ...new Set([
+      ...Object.keys(definition.run),
+      ...definition.machine.cpus.map(({ name }) => name),
+      'elsewhere',
+    ]),
+  ];
+}
+
+/** Patches whose target no actor ever called: the variant is not what its author thinks. */
+export function neverCalledPatches(
+  variant: Variant<unknown>,
+  run: Run,
+): VariantResult['neverCalled'][number][] {
+  const called = new Set<unknown>();
+  for (const coroutine of run.allCoroutines()) {
+    for (const fn of coroutine.entered) called.add(fn);
+  }
+  return (variant.patches ?? [])
+    .filter(({ target }) => !called.has(target))
+    .map(({ target, site }) => ({ name: target.title, site }));
+}
+
+/** Parameters of the environment: part of the question, so printed with the answer. */
+export function assumptions(definition: ScenarioDefinition<unknown>): string[] {
+  const { machine, alloc } = definition;
+  const list = [
+    `sequential consistency`,
+    `${machine.cpus.length} CPU${machine.cpus.length === 1 ? '' : 's'}`,
+  ];
+  for (const [name, times] of Object.entries(machine.preempt)) {
+    list.push(`the host preempts ${name} ${times === 1 ? 'once' : `${times} times`}, anywhere`);
+  }
+  const { foreign = 0 } = definition;
+  if (foreign > 0)
+    list.push(`${foreign} freed frame${foreign === 1 ? '' : 's'} may go to another owner`);
+  if (alloc?.GFP_NOWAIT === 'fails') list.push('GFP_NOWAIT allocations fail');
+  if (alloc?.GFP_NOWAIT === 'either') list.push('GFP_NOWAIT allocations may fail');
+  return list;
+}

@@ -1,6 +1,5 @@
 import type { Program, StepCheck } from '../../src/explore/run.ts';
-import type { ArchDescriptor } from '../../src/machine/arch.ts';
-import { WRITE, type Cells, type Reader } from '../../src/machine/cells.ts';
+import { WRITE, type Cells } from '../../src/machine/cells.ts';
 import { fn, type AnyFn } from '../../src/machine/fn.ts';
 import { Machine } from '../../src/machine/machine.ts';
 import {
@@ -11,7 +10,7 @@ import {
   type Page,
   type Word,
 } from '../../src/machine/memory.ts';
-import { defineOp, perform, type Steps } from '../../src/machine/op.ts';
+import { perform, type Steps } from '../../src/machine/op.ts';
 import { assume, choose, bounded, join, spin_until } from '../../src/machine/ops/control.ts';
 import { flush_guest_tlb, sched_out, vm_entry } from '../../src/machine/ops/host.ts';
 import * as locks from '../../src/machine/ops/locks.ts';
@@ -29,44 +28,19 @@ import * as processor from '../../src/machine/ops/processor.ts';
 import { queue_callback, rcu_nest, wait_grace_period } from '../../src/machine/ops/rcu.ts';
 import * as tlb from '../../src/machine/ops/tlb.ts';
 import { all_sanitizers } from '../../src/sanitizers/index.ts';
+import { holds, observeOp, severalOp } from './ops.ts';
 import {
   ENTRIES,
   PAGES,
   TABLES,
-  type Condition,
   type LockMode,
-  type Micro,
   type Scope,
   type Spec,
   type Stmt,
   type Target,
   type Value,
 } from './spec.ts';
-
-/** Two levels are enough for walk caches, and make short programs. */
-const two_levels: ArchDescriptor = {
-  name: 'two_levels',
-  title: 'two levels, for tests',
-  levels: [
-    { name: 'pte', shift: 12, bits: 9 },
-    { name: 'pgd', shift: 21, bits: 9 },
-  ],
-  decode: (level, bits) => ({
-    present: (bits & 1n) !== 0n,
-    table: (bits & 1n) !== 0n && level > 0,
-    writable: true,
-    frame: Number(bits >> 12n),
-  }),
-  table: (_level, frame) => (BigInt(frame) << 12n) | 1n,
-  leaf: (_level, frame) => (BigInt(frame) << 12n) | 1n,
-  flush: 'ipi',
-  config: {
-    MMU_GATHER_RCU_TABLE_FREE: true,
-    MMU_GATHER_TABLE_FREE: true,
-    PT_RECLAIM: false,
-    MAX_TABLE_BATCH: 4,
-  },
-};
+import { two_levels } from './two-levels.ts';
 
 /** Deliberate mistakes in how checks are attached. */
 export interface CheckMistakes {
@@ -80,92 +54,6 @@ export interface Built extends Program {
   /** The `sometimes` conditions that were seen. */
   readonly seen: Set<string>;
 }
-
-function holds(condition: Condition, values: readonly (() => number)[]): boolean {
-  switch (condition) {
-    case 'all-nonzero':
-      return values.every((value) => value() !== 0);
-    case 'all-zero':
-      return values.every((value) => value() === 0);
-    case 'any-nonzero':
-      return values.map((value) => value()).some((value) => value !== 0); // see `OpDef.guard`
-    case 'equal': {
-      const first = values[0]!();
-      return values.every((value) => value() === first);
-    }
-    case 'sum':
-      return values.reduce((sum, value) => sum + value(), 0) % 3 === 0;
-    case 'above':
-      return values.length > 1 ? values[0]!() > values[1]!() : values[0]!() > 1;
-  }
-}
-
-const severalOp = defineOp('several', {
-  guard: (
-    read: Reader,
-    _m,
-    _who,
-    [words, guard]: [
-      readonly Word[],
-      { words: readonly number[]; condition: Condition } | null,
-      number | null,
-      readonly Micro[],
-      number,
-    ],
-  ) =>
-    guard === null ||
-    holds(
-      guard.condition,
-      guard.words.map((at) => () => read.get(words[at]!.cell)),
-    ),
-  outcomes: (m, _who, [words, , outcomes]) =>
-    outcomes === null ? 1 : 1 + (Math.abs(m.cells.get(words[outcomes]!.cell)) % 3),
-  exec: (m, _who, [words, , , body, received]) => {
-    let t = received;
-    let skip = false;
-    const at = (index: number): Word => words[Math.abs(index) % words.length]!;
-    for (const micro of body) {
-      if (skip) {
-        skip = false;
-        continue;
-      }
-      if (micro.do === 'read') t = m.cells.get(words[micro.word]!.cell);
-      else if (micro.do === 'write') m.cells.set(words[micro.word]!.cell, (t + micro.plus) % 4);
-      else if (micro.do === 'update') m.cells.add(words[micro.word]!.cell, 1);
-      else if (micro.do === 'read-at') t = m.cells.get(at(t + micro.plus).cell);
-      else if (micro.do === 'write-at') m.cells.set(at(t).cell, micro.plus);
-      else if (micro.do === 'outcome') t = m.outcome;
-      else skip = t === 0;
-    }
-    return t;
-  },
-});
-
-const observeOp = defineOp('observe', {
-  exec: (
-    m,
-    who,
-    [words, condition, as, seen]: [readonly Word[], Condition, 'always' | 'sometimes', Set<string>],
-  ) => {
-    const held = holds(
-      condition,
-      words.map((word) => () => m.cells.get(word.cell)),
-    );
-    const name = `${condition} of ${words.map((word) => word.name).join()}`;
-    if (as === 'sometimes') {
-      if (held) seen.add(name);
-    } else if (!held) {
-      m.violate({
-        kind: 'property',
-        actor: who.name,
-        object: name,
-        message: `${name} does not hold.`,
-        stops: false,
-      });
-    }
-    return undefined;
-  },
-});
 
 /** What an actor has: the number, the entry and the page that it received last. */
 interface Local {
@@ -258,7 +146,7 @@ class World {
       return yield* run();
     };
     Object.defineProperty(named, 'name', { value: `handler${at}` }); // names tell functions apart
-    return fn(named) as unknown as AnyFn;
+    return fn(named);
   }
 
   *body(stmts: readonly Stmt[]): Steps<number> {

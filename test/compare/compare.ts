@@ -136,7 +136,7 @@ function* smallerBodies(body: readonly Stmt[]): Generator<readonly Stmt[]> {
       for (const inner of smallerBodies(stmt.otherwise)) yield put({ ...stmt, otherwise: inner });
     } else if ('body' in stmt) {
       yield put(...stmt.body);
-      for (const inner of smallerBodies(stmt.body)) yield put({ ...stmt, body: inner } as Stmt);
+      for (const inner of smallerBodies(stmt.body)) yield put({ ...stmt, body: inner });
     }
   }
 }

@@ -175,7 +175,7 @@ function entry(at: number): string {
 function plain(item: unknown): string {
   if (item === null || item === undefined) return 'none';
   if (Array.isArray(item)) return `[${item.map(plain).join(' ')}]`;
-  if (typeof item !== 'object') return String(item as string | number | boolean);
+  if (typeof item !== 'object') return JSON.stringify(item).replaceAll('"', '');
   if ('received' in item && 'plus' in item) return value(item as Value);
   if ('to' in item) return 'frame' in item ? String(item.frame) : 'none';
   return `{${Object.entries(item)

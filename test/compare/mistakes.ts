@@ -1,0 +1,94 @@
+import type { Built } from './build.ts';
+import type { Mistakes } from './compare.ts';
+
+/** Deliberate mistakes, one for each way in which a dependence between steps can get lost. */
+export interface PlantedMistake {
+  readonly name: string;
+  readonly mistakes: Mistakes;
+  /** The feature whose programs show it. */
+  readonly family: string;
+  readonly programs: number;
+}
+
+/** Runs `act` so that what it reads is recorded nowhere. */
+function unrecorded<T>(program: Built, act: () => T): T {
+  const { cells } = program.machine;
+  cells.get = cells.peek.bind(cells);
+  try {
+    return act();
+  } finally {
+    delete (cells as { get?: unknown }).get;
+  }
+}
+
+/** Invalidating does not read the entries that the covered translations come from. */
+function blindInvalidation(program: Built): void {
+  const translations = program.machine.translations as unknown as {
+    refillable: (...args: unknown[]) => boolean;
+  };
+  const refillable = translations.refillable.bind(translations);
+  translations.refillable = (...args) => unrecorded(program, () => refillable(...args));
+}
+
+/** Turning interrupts on writes nothing that others see. */
+function silentInterruptEnable(program: Built): void {
+  const { cells, cpus } = program.machine;
+  const begin = cells.begin.bind(cells);
+  const set = cells.set.bind(cells);
+  let enabling = false;
+  cells.begin = (depth) => {
+    enabling = false;
+    begin(depth);
+  };
+  cells.set = (cell, value) => {
+    if (value === 0 && cpus.some((cpu) => cell === cpu.irqOff)) enabling = true;
+    const own = cpus.some((cpu) => [cpu.irqOff, cpu.atomic, cpu.quiescent].includes(cell));
+    if (enabling && own) cells.poke(cell, value);
+    else set(cell, value);
+  };
+}
+
+export const planted: readonly PlantedMistake[] = [
+  {
+    name: 'a conflict kind from an earlier state',
+    mistakes: { engine: { staleKinds: true } },
+    family: 'memory',
+    programs: 300,
+  },
+  {
+    name: 'no phantom races where a prefix is recognised as explored',
+    mistakes: { engine: { noPhantomsAtSleepBlocked: true } },
+    family: 'waiting',
+    programs: 1500,
+  },
+  {
+    name: 'no phantom races at all',
+    mistakes: { engine: { noPhantoms: true } },
+    family: 'waiting',
+    programs: 300,
+  },
+  {
+    name: "a check's reads left out of its step's footprint",
+    mistakes: { peekingChecks: true },
+    family: 'checks',
+    programs: 100,
+  },
+  {
+    name: 'an invalidation independent of entry stores',
+    mistakes: { sabotage: blindInvalidation },
+    family: 'tables',
+    programs: 500,
+  },
+  {
+    name: 'an interrupt-enable that nothing depends on',
+    mistakes: { sabotage: silentInterruptEnable },
+    family: 'interrupts',
+    programs: 300,
+  },
+  {
+    name: 'a state predicate evaluated only after writers of the words that it last read',
+    mistakes: { asymmetricChecks: true },
+    family: 'checks',
+    programs: 300,
+  },
+];

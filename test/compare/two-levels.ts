@@ -1,0 +1,26 @@
+import type { ArchDescriptor } from '../../src/machine/arch.ts';
+
+/** Two levels are enough for walk caches, and make short programs. */
+export const two_levels: ArchDescriptor = {
+  name: 'two_levels',
+  title: 'two levels, for tests',
+  levels: [
+    { name: 'pte', shift: 12, bits: 9 },
+    { name: 'pgd', shift: 21, bits: 9 },
+  ],
+  decode: (level, bits) => ({
+    present: (bits & 1n) !== 0n,
+    table: (bits & 1n) !== 0n && level > 0,
+    writable: true,
+    frame: Number(bits >> 12n),
+  }),
+  table: (_level, frame) => (BigInt(frame) << 12n) | 1n,
+  leaf: (_level, frame) => (BigInt(frame) << 12n) | 1n,
+  flush: 'ipi',
+  config: {
+    MMU_GATHER_RCU_TABLE_FREE: true,
+    MMU_GATHER_TABLE_FREE: true,
+    PT_RECLAIM: false,
+    MAX_TABLE_BATCH: 4,
+  },
+};

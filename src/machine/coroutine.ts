@@ -29,8 +29,8 @@ export interface TrieNode {
   readonly frame: Frame | null;
   /** Functions that returned between the parent's op and this one. */
   readonly returned: readonly { readonly fn: unknown; readonly value: unknown }[];
-  /** Where the op is yielded: a stack, formatted only when somebody looks. */
-  readonly trace: Error | null;
+  /** Where the op is yielded: a stack. */
+  readonly trace: string | null;
   children: Map<unknown, TrieNode> | null;
   lastValue: unknown;
   lastChild: TrieNode | null;
@@ -170,13 +170,13 @@ function advance(
   activation: Activation,
   received: unknown,
   trace: boolean,
-): { op: Op | null; result: unknown; trace: Error | null } {
+): { op: Op | null; result: unknown; trace: string | null } {
   const { value: step, trace: stack } = traced(trace, () =>
     within(activation, () => steps.next(received)),
   );
   const { exhausted } = activation;
   if (exhausted)
-    return { op: outOfRounds(exhausted.limit), result: undefined, trace: exhausted.at };
+    return { op: outOfRounds(exhausted.limit), result: undefined, trace: exhausted.at.stack ?? null };
   if (step.done) {
     activation.finish();
     return { op: null, result: step.value, trace: null };
@@ -235,7 +235,7 @@ function refuseSpinning(node: TrieNode): void {
 
 /** The call chain of the pending op in the author's files, innermost first. */
 export function sitesOf(node: TrieNode): ReturnType<typeof outside> {
-  return node.trace ? outside(parseStack(node.trace.stack ?? '')) : [];
+  return node.trace ? outside(parseStack(node.trace)) : [];
 }
 
 /** The source position of the statement that a diagram prints for the pending op. */

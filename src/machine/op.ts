@@ -59,10 +59,10 @@ export function defineOp<A extends readonly unknown[], V>(
 }
 
 let tracing = false;
-let trace: Error | null = null;
+let trace: string | null = null;
 
 /** Runs `advance` so that the op it yields remembers where it stands; returns that stack beside its value. */
-export function traced<T>(on: boolean, advance: () => T): { value: T; trace: Error | null } {
+export function traced<T>(on: boolean, advance: () => T): { value: T; trace: string | null } {
   const outer = tracing;
   tracing = on;
   trace = null;
@@ -74,10 +74,20 @@ export function traced<T>(on: boolean, advance: () => T): { value: T; trace: Err
   }
 }
 
+/** Stacks repeat; as text, and each only once, they take little room and keep nothing else alive. */
+const stacks: Map<string, string> = new Map();
+
+function interned(stack: string): string {
+  const known = stacks.get(stack);
+  if (known !== undefined) return known;
+  stacks.set(stack, stack);
+  return stack;
+}
+
 function remember(): void {
   const limit = Error.stackTraceLimit;
   Error.stackTraceLimit = 40;
-  trace = new Error();
+  trace = interned(new Error().stack ?? '');
   Error.stackTraceLimit = limit;
 }
 

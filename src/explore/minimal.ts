@@ -139,7 +139,8 @@ class Bounded implements Strategy {
     if (before !== undefined && before <= switches) return false;
     this.seen.set(state, switches);
     if (++this.states > this.room) throw new SearchStopped();
-    if ((this.states & 1023) === 0 && this.options.shouldStop?.(this.states)) throw new SearchStopped();
+    if ((this.states & 1023) === 0 && this.options.shouldStop?.(this.states))
+      throw new SearchStopped();
     return true;
   }
 

@@ -176,7 +176,11 @@ function advance(
   );
   const { exhausted } = activation;
   if (exhausted)
-    return { op: outOfRounds(exhausted.limit), result: undefined, trace: exhausted.at.stack ?? null };
+    return {
+      op: outOfRounds(exhausted.limit),
+      result: undefined,
+      trace: exhausted.at.stack ?? null,
+    };
   if (step.done) {
     activation.finish();
     return { op: null, result: step.value, trace: null };

@@ -42,7 +42,9 @@ export const use_after_free: Sanitizer = {
 /** Who freed the frame last. */
 function freer(machine: Machine, frame: number): string {
   const index = machine.cells.peek(machine.memory.info(frame).freedBy) - 1;
-  return index < 0 ? 'somebody' : machine.actor(index).name;
+  if (index < 0) return 'somebody';
+  const { kind, name } = machine.actor(index);
+  return kind === 'softirq' ? 'an RCU callback' : kind === 'irq' ? 'an interrupt handler' : name;
 }
 
 function isOwned(machine: Machine, frame: number, generation: number): boolean {

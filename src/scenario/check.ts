@@ -5,7 +5,7 @@ import type { Program, Run as ExplorerRun } from '../explore/run.ts';
 import { siteOf } from '../machine/coroutine.ts';
 import { VIOLATION_KINDS, type ViolationKind } from '../machine/violation.ts';
 import type { LimitHit, RunReport, VariantResult, Verdict } from './result.ts';
-import { View, type StatePredicate } from './predicates.ts';
+import { View } from './predicates.ts';
 import { buildVariant, definitionOf, type BuiltVariant, type Observation } from './program.ts';
 import { recordRun, replayRun } from './record.ts';
 import type { Scenario, ScenarioDefinition, Variant } from './scenario.ts';

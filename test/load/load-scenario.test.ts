@@ -32,7 +32,7 @@ function placeOf(name: string, text: string): { line: number; column: number } {
 
 describe('loadModule', () => {
   it('leaves every position where it was', async () => {
-    const { fails } = (await loadModule(fixture('throws.ts'))) as { fails(x: unknown): never };
+    const { fails } = (await loadModule(fixture('throws.ts'))) as { fails: (x: unknown) => never };
     const { line, column } = placeOf('throws.ts', 'new Error');
     let stack = '';
     try {

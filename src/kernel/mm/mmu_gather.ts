@@ -1,4 +1,4 @@
-import { fn, leaf, type AnyFn } from '../../machine/fn.ts';
+import { fn, leaf } from '../../machine/fn.ts';
 import type { Page } from '../../machine/memory.ts';
 import type { Steps } from '../../machine/op.ts';
 import { choose } from '../../machine/ops/control.ts';
@@ -174,9 +174,7 @@ export const tlb_remove_table_one = fn(function* tlb_remove_table_one(
   table: Page,
 ): Steps<void> {
   if (mm.kernel.config.PT_RECLAIM) {
-    yield* call_rcu(__tlb_remove_table, [table], (machine) =>
-      markPending(machine, table),
-    );
+    yield* call_rcu(__tlb_remove_table, [table], (machine) => markPending(machine, table));
     return;
   }
   yield* tlb_remove_table_sync_one(mm);

@@ -1,6 +1,6 @@
 import { ASSUMED, BOUNDED } from '../actor.ts';
 import { currentActivation, leaf } from '../fn.ts';
-import { defineOp, perform, type AnyOpDef, type Op, type Steps } from '../op.ts';
+import { defineOp, perform, type Op, type Steps } from '../op.ts';
 import type { Word } from '../memory.ts';
 
 /** Named nondeterminism, waiting, and the two ways to leave a run. */

@@ -1,4 +1,4 @@
-import { fn, leaf, smp_processor_id, type AnyFn } from '../../../machine/fn.ts';
+import { fn, leaf, smp_processor_id } from '../../../machine/fn.ts';
 import type { Steps } from '../../../machine/op.ts';
 import { READ_ONCE, WRITE_ONCE, add_word } from '../../../machine/ops/memory.ts';
 import {

@@ -80,7 +80,7 @@ function assumptionLines(results: readonly VariantResult[]): string[] {
   const common = (safe[0]?.assumptions ?? []).filter((each) =>
     safe.every(({ assumptions }) => assumptions.includes(each)),
   );
-  return [`Assumed: ${common.join('; ')}.`, ''];
+  return common.length === 0 ? [] : [`Assumed: ${common.join('; ')}.`, ''];
 }
 
 /** Patches that nothing calls, and bounds that were reached, in the form of errors: they have a place. */
@@ -161,15 +161,24 @@ function failure(result: VariantResult, run: RunReport, options: TextOptions): s
     `${result.scenario} / ${result.variant}: ${kind}`,
     '',
     fold(violation?.message ?? '', options.width),
-    renderDiagram(run, options),
+    paintFailing(renderDiagram(run, options), options.painter),
     ...run.waiting.map((line) => `${line}.`),
     ...(run.waiting.length > 0 ? [''] : []),
     ...leftBehind(run, options),
     minimal,
     '',
-    `Replay: gracewalk replay '${result.token ?? ''}'`,
+    `Replay: gracewalk replay ${shellWord(result.token ?? '')}`,
     '',
   ].join('\n');
+}
+
+function paintFailing(diagram: string, painter: Painter): string {
+  return diagram.replace(/\S.*!!! .*/g, (row) => painter.bad(row));
+}
+
+/** Variants are named freely; the line is meant to be pasted into a shell. */
+function shellWord(text: string): string {
+  return `'${text.replaceAll("'", "'\\''")}'`;
 }
 
 /** E401: for interrupts left off, the step that turned them off. */

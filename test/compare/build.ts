@@ -86,6 +86,7 @@ class World {
     );
     this.handlers = spec.handlers.map((body, at) => this.handler(body, at));
     this.usesTables = spec.mapped.length > 0 || spec.cpus.some(({ root }) => root !== null);
+    this.machine.tracksLinks = true;
     cells.begin(0);
     const named = new Set(spec.pointing.filter((name) => name !== null));
     if (this.usesTables) {

@@ -29,7 +29,7 @@ function family(name: string, campaign: Campaign, shown: { left: number }): Tota
   const sum = { large: 0, plain: 0, reduced: 0, asleep: 0, duplicates: 0, mismatches: 0 };
   const started = performance.now();
   for (let index = 0; index < programs; index++) {
-    const spec = generate(name, seed, index);
+    const spec = generate(name, seed, index, maxRuns);
     const comparison = compare(spec, maxRuns);
     if (comparison.skipped) sum.large++;
     sum.plain += comparison.plain;

@@ -134,7 +134,8 @@ function frames(machine: Machine): string[] {
     const life = cells.peek(info.life);
     if (lifeGeneration(life) === 0 && lifeState(life) === FREE) continue; // other runs use it
     parts.push(
-      `${info.name}:state ${lifeState(life)} generation ${lifeGeneration(life)} level ${cells.peek(info.level)}`,
+      `${info.name}:state ${lifeState(life)} generation ${lifeGeneration(life)} ` +
+        `level ${cells.peek(info.level)} links ${cells.peek(info.links)}`,
     );
   }
   const free = memory.sets.at(cells.peek(memory.freeSet)).map((frame) => memory.info(frame).name);

@@ -12,7 +12,8 @@ import type { Strategy } from './search.ts';
  * steps that touch many resources, can be disabled, create actors and have several outcomes.
  *
  * Guarantee: of every equivalence class of maximal runs (Mazurkiewicz traces: runs that differ only in the
- * order of independent steps) exactly one is executed to its end.
+ * order of independent steps) exactly one is executed to its end; where outcomes of one step touch different
+ * things (which freed frame an allocation recycles), at least one.
  *
  * Mechanism: whenever a step e is executed, every earlier step d that it races with (dependent, and not
  * ordered through anything in between) is a place where the order could have been the other way round. The
@@ -24,7 +25,12 @@ import type { Strategy } from './search.ts';
  * which e could have happened is found further back, using the order without those enabling edges. An actor
  * that is still disabled when a run ends, or when its prefix is recognised as explored before, takes part in
  * the race analysis as a phantom with the footprint of its condition. Leaving either of the two out loses
- * traces.
+ * traces. A condition over several words may need several independent steps to be left out together.
+ *
+ * Footprints that depend on the state: the theory assumes that a step which conflicts with another one still
+ * does after a third has happened. A step that reads an index and then what it points to does not keep to
+ * that. So a step that wakes a sleeper stands in, for the races of later steps, for what the sleeper would
+ * have touched before it; nobody else would find "first that later step, then the sleeper, then this one".
  */
 export interface ReducedHooks {
   /** A maximal run: nobody can take a step. */

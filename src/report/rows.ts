@@ -11,6 +11,8 @@ export interface Row {
   /** Observed value, printed behind `// `. */
   readonly comment: string | null;
   readonly failing: boolean;
+  /** For `...`: lock operations are among what was left out. */
+  readonly hidesLocks?: boolean;
 }
 
 export type Detail = 'full' | 'auto';
@@ -127,10 +129,15 @@ function withoutHandler(thread: Thread, step: Step): Step {
   return { ...step, frames: step.frames.slice(1) };
 }
 
-/** An elision is worth a row between two rows of its column, not at the edge of what another CPU does. */
+/**
+ * An elision is worth a row between two statements of a column, not at an edge, unless it hides lock
+ * operations: those are never dropped without a mark (R10).
+ */
 function isIdleElision(rows: readonly Row[], each: Row, at: number): boolean {
-  if (each.text !== '...') return false;
-  return rows[at - 1]?.column !== each.column || rows[at + 1]?.column !== each.column;
+  if (each.text !== '...' || each.hidesLocks) return false;
+  const before = rows[at - 1];
+  const first = before?.column !== each.column || before.text.endsWith('()');
+  return first || rows[at + 1]?.column !== each.column;
 }
 
 /** The entry of a handler or callback: its event row stands where its column is, its steps below. */
@@ -182,10 +189,21 @@ function show(rows: Row[], thread: Thread, step: Step, source: SourceLines): voi
   rows.push({ ...row(step, thread.base + step.frames.length, text, comment), failing });
 }
 
+const LOCK_OPS: ReadonlySet<string> = new Set([
+  'lock',
+  'trylock',
+  'unlock',
+  'read_lock',
+  'read_unlock',
+]);
+
 function elide(rows: Row[], thread: Thread, step: Step): void {
+  const hidesLocks = LOCK_OPS.has(step.op);
+  openFrames(rows, thread, step, step.frames.length); // something else in them is shown
   const last = rows.at(-1);
-  if (last?.text === '...' && last.column === step.column) return;
-  const open = thread.open.findIndex((frame, depth) => frame.call !== step.frames[depth]?.call);
-  const depth = open < 0 ? thread.open.length : open;
-  rows.push(row(step, thread.base + depth, '...'));
+  if (last?.text === '...' && last.column === step.column) {
+    if (hidesLocks) rows[rows.length - 1] = { ...last, hidesLocks };
+    return;
+  }
+  rows.push({ ...row(step, thread.base + step.frames.length, '...'), hidesLocks });
 }

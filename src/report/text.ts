@@ -26,27 +26,28 @@ export function renderCheck(results: readonly VariantResult[], options: TextOpti
   const blocks: string[] = [];
   for (const id of new Set(results.map(({ scenario }) => scenario))) {
     const own = results.filter(({ scenario }) => scenario === id);
-    blocks.push(summary(own, options.painter), ...own.flatMap((result) => detail(result, options)));
+    blocks.push(summary(own, options), ...own.flatMap((result) => detail(result, options)));
   }
   if (results.length > 0) blocks.push(closing(results));
   return blocks.join('\n');
 }
 
-function summary(results: readonly VariantResult[], painter: Painter): string {
+function summary(results: readonly VariantResult[], { painter, width: most }: TextOptions): string {
   const [first] = results;
   if (!first) return '';
+  const common = commonAssumptions(results);
   const width = Math.max(...results.map(({ variant }) => variant.length));
   const lines = results.map((result) => {
     const other = result.machineTitle === first.machineTitle ? '' : `   (${result.machineTitle})`;
     const word = verdictWord(result, painter);
-    return `  ${result.variant.padEnd(width)}   ${word} ${remark(result)}${other}`;
+    return `  ${result.variant.padEnd(width)}   ${word} ${remark(result, common)}${other}`;
   });
   return [
     `${first.scenario}    ${first.machineTitle}, SC`,
     '',
     ...lines,
     '',
-    ...assumptionLines(results),
+    ...assumptionLines(common, most),
   ].join('\n');
 }
 
@@ -61,26 +62,31 @@ function verdictWord({ verdict, ok }: VariantResult, painter: Painter): string {
     : painter.bad(padded);
 }
 
-function remark(result: VariantResult): string {
+function remark(result: VariantResult, common: readonly string[]): string {
   const { explored, verdict, kinds, ok } = result;
   const runs = counted(explored.runs, 'run').padEnd(11);
   if (verdict === 'fails') return `${runs} ${kinds.join(', ')}${ok ? ', as expected' : ''}`;
   if (verdict === 'inconclusive') return `${runs} ${result.limit ? stoppedBy(result.limit) : ''}`;
-  return ok ? runs.trimEnd() : `${runs} expected ${expectation(result)}`;
+  if (!ok) return `${runs} expected ${expectation(result)}`;
+  const own = result.assumptions.filter((each) => !common.includes(each));
+  return `${runs} ${own.join('; ')}`.trimEnd();
 }
 
 function expectation({ expected }: VariantResult): string {
   return expected.verdict === 'safe' ? 'safe' : `to fail with ${expected.kinds.join(', ')}`;
 }
 
-/** U19, and the promise behind `safe`: under which environment was everything explored? */
-function assumptionLines(results: readonly VariantResult[]): string[] {
+/** What every safe variant assumes. */
+function commonAssumptions(results: readonly VariantResult[]): string[] {
   const safe = results.filter(({ verdict }) => verdict === 'safe');
-  if (safe.length === 0) return [];
-  const common = (safe[0]?.assumptions ?? []).filter((each) =>
+  return (safe[0]?.assumptions ?? []).filter((each) =>
     safe.every(({ assumptions }) => assumptions.includes(each)),
   );
-  return common.length === 0 ? [] : [`Assumed: ${common.join('; ')}.`, ''];
+}
+
+/** U19, and the promise behind `safe`: under which environment was everything explored? */
+function assumptionLines(common: readonly string[], width: number): string[] {
+  return common.length === 0 ? [] : [fold(`Assumed: ${common.join('; ')}.`, width), ''];
 }
 
 /** Patches that nothing calls, and bounds that were reached, in the form of errors: they have a place. */

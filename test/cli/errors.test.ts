@@ -27,8 +27,8 @@ test('nothing to do', async () => {
     "error: nothing to do
     note: gracewalk check [options] [file...]
     note: gracewalk replay [options] <token> [file]
-    help: gracewalk check explores all built-in scenarios; gracewalk --help says more
-                                                                        [E115]
+    help: gracewalk check explores all built-in scenarios; gracewalk --help
+          says more                                                     [E115]
     exit 2"
   `);
 });
@@ -303,7 +303,8 @@ test('E301: a spin loop', async () => {
     14 |       while ((yield* READ_ONCE(lock)) !== 0);
        |                      ^^^^^^^^^^^^^^^ read the same value 3 times
     note: each further round would be explored as a new run, without end
-    help: say what is waited for: \`yield* spin_until([word], (value) => ...)\`; the engine then explores each change once instead of each retry
+    help: say what is waited for: \`yield* spin_until([word], (value) => ...)\`;
+          the engine then explores each change once instead of each retry
                                                                         [E301]
     exit 2"
   `);
@@ -316,7 +317,8 @@ test('E303: an actor that is not deterministic', async () => {
     note: with the same results, CPU0 did different things:
     note: first  time, step 2: read()
     note: second time, step 2: write()
-    help: an actor may depend only on what its yield*s return; look for a variable that is declared outside the actor and changed inside it
+    help: an actor may depend only on what its yield*s return; look for a
+          variable that is declared outside the actor and changed inside it
                                                                         [E303]
     exit 5"
   `);
@@ -326,8 +328,8 @@ test('E601: not a token', async () => {
   expect(await complaint('replay', 'pv-tlb-flush')).toMatchInlineSnapshot(`
     "error: 'pv-tlb-flush' is no replay token
     note: a token looks like pv-tlb-flush/pv,norcu@b3c9f1/1.a5-k3.b7-0f
-    help: copy the token whole, as \`check\` printed it behind "Replay: gracewalk replay"
-                                                                        [E601]
+    help: copy the token whole, as \`check\` printed it behind "Replay: gracewalk
+          replay"                                                       [E601]
     exit 2"
   `);
 });

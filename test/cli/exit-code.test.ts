@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
 import { exitCodeOf, exitCodeOfError, worst } from '../../src/cli/exit-code.ts';
-import type { VariantResult, Verdict } from '../../src/report/result.ts';
+import type { VariantResult, Verdict } from '../../src/scenario/result.ts';
 
 test('the worst of several codes is 5, then 2, 1, 3, 4, 0', () => {
   const order = [0, 4, 3, 1, 2, 5] as const;

@@ -5,7 +5,7 @@ import { StatusLine, clock, type LineStream } from './term.ts';
 /** At most twice a second. */
 const USUAL_SECONDS = 0.5;
 
-/** One line on stderr that says how far a search is: what has been done, never a guess of what is left. */
+/** One line on stderr that says how far a search is: what has been done, and an estimate that says so. */
 export class ProgressDisplay {
   private readonly line: StatusLine;
   private readonly msBetween: number;
@@ -35,13 +35,14 @@ export function progressText({
   variant,
   progress,
 }: Extract<Message, { kind: 'progress' }>): string {
-  const { runs, steps, ms, phase } = progress;
+  const { runs, steps, ms, phase, estimate } = progress;
   const parts = [
     `${scenario} / ${variant}`,
     `${grouped(runs)} runs`,
     `${grouped(steps)} steps`,
     clock(ms),
     phase,
+    ...(estimate === null ? [] : [`perhaps ${Math.floor(estimate * 100)} %`]),
   ];
   return parts.join('  ');
 }

@@ -41,7 +41,7 @@ export interface ExploreOptions {
   /** Called after every step, with its violations in `run.found`. */
   readonly stepped?: (run: Run) => void;
   /** Called every 1024 steps: returns the name of a limit that was hit, or null. */
-  readonly watch?: (soFar: Exploration) => string | null;
+  readonly watch?: (soFar: Exploration, estimate: number | null) => string | null;
   readonly maxRuns?: number;
   readonly maxSteps?: number;
 }
@@ -88,7 +88,8 @@ export function explore(program: Program, options: ExploreOptions = {}): Explora
       if (run.found.length > 0) noteAll(result, run, run.found);
       stepped?.(run);
       if ((result.steps & WATCH_EVERY) !== 0) return;
-      const limit = watch?.(result);
+      const estimate = strategy instanceof Reduced ? strategy.progress() : null;
+      const limit = watch?.(result, estimate);
       if (limit) stop(limit);
       if (result.steps >= maxSteps) stop('steps');
     },

@@ -1,8 +1,9 @@
 import { EngineFault } from '../base/errors.ts';
-import { READ, UPDATE, WRITE, conflicts, type Cell, type Reader } from '../machine/cells.ts';
+import { READ, WRITE, conflicts } from '../machine/cells.ts';
 import type { TrieNode } from '../machine/coroutine.ts';
 import { MAX_ACTORS } from '../machine/machine.ts';
 import type { Op } from '../machine/op.ts';
+import { OtherOrder, earliest } from './other-order.ts';
 import type { Run } from './run.ts';
 import type { Strategy } from './search.ts';
 
@@ -57,10 +58,10 @@ export interface PlantedMistakes {
 const ROW = MAX_ACTORS;
 const NOBODY: Sleeper[] = [];
 
-function earliest(steps: readonly number[]): number {
-  let first = steps[0] as number;
-  for (let at = 1; at < steps.length; at++) first = Math.min(first, steps[at] as number);
-  return first;
+function bitCount(mask: number): number {
+  let count = 0;
+  for (let rest = mask; rest !== 0; rest &= rest - 1) count++;
+  return count;
 }
 
 export class Reduced implements Strategy {
@@ -138,6 +139,23 @@ export class Reduced implements Strategy {
       if ((asleep & (1 << actor)) === 0 && run.enabled(actor)) return actor;
     }
     return -1;
+  }
+
+  /**
+   * How much of the tree is behind us, between 0 and 1, as if all subtrees were equally large and no further
+   * branch turned up: an estimate, and nothing else.
+   */
+  progress(): number {
+    let done = 0;
+    let share = 1;
+    for (let depth = 0; depth < this.run.depth; depth++) {
+      const branches = bitCount(this.backtrack[depth] as number);
+      done +=
+        (share * bitCount((this.done[depth] as number) & (this.backtrack[depth] as number))) /
+        branches;
+      share /= branches;
+    }
+    return done;
   }
 
   private leaf(): void {
@@ -227,9 +245,7 @@ export class Reduced implements Strategy {
     this.partial[step] = null;
     this.done[step] = (this.done[step] as number) | (1 << actor);
     const open =
-      (this.backtrack[step] as number) &
-      ~(this.done[step] as number) &
-      ~(this.asleep[step] as number);
+      (this.backtrack[step] as number) & ~this.done[step] & ~(this.asleep[step] as number);
     if (open === 0) return;
     const footprint = this.mistakes.staleKinds ? this.firstAt[step] : undefined;
     (this.sleepers[step] as Sleeper[]).push(footprint ?? this.footprint(actor, earlier));
@@ -310,7 +326,7 @@ export class Reduced implements Strategy {
   private leaveOutMore(without: readonly number[], actor: number, op: Op, end: number): void {
     const { run, candidates, tried } = this;
     const { cells } = run.machine;
-    for (const cell of [...this.asOf.read]) {
+    for (const cell of this.asOf.read.slice()) {
       for (let at = cells.head[cell] as number; at >= 0; at = cells.prev[at] as number) {
         const step = cells.event[at] as number;
         if (at >= cells.start || cells.kind[at] === READ) continue;
@@ -394,7 +410,7 @@ export class Reduced implements Strategy {
    * the recorded step without them.
    */
   private reverse(without: readonly number[], actor: number, end: number): void {
-    const { run, clocks, firsts, candidates } = this;
+    const { run, clocks, firsts } = this;
     const node = earliest(without);
     const covered = (this.backtrack[node] as number) | (this.asleep[node] as number);
     let seen = 0;
@@ -462,46 +478,5 @@ export class Reduced implements Strategy {
     const entered = new Uint8Array(this.entered.length * 2);
     entered.set(this.entered);
     this.entered = entered;
-  }
-}
-
-/**
- * The values that cells would have if some steps, and all that depends on them, had not happened. Found in
- * the history of each cell: writes of the same cell are ordered, so the left-out ones are its latest.
- */
-class OtherOrder implements Reader {
-  private readonly run: Run;
-  private readonly leftOut: (step: number, without: readonly number[]) => boolean;
-  private steps: readonly number[] = [];
-  private first = 0;
-  /** What has been asked for. */
-  readonly read: Cell[] = [];
-
-  constructor(run: Run, leftOut: (step: number, without: readonly number[]) => boolean) {
-    this.run = run;
-    this.leftOut = leftOut;
-  }
-
-  without(steps: readonly number[]): void {
-    this.steps = steps;
-    this.first = earliest(steps);
-    this.read.length = 0;
-  }
-
-  get(cell: Cell): number {
-    this.read.push(cell);
-    const { cells } = this.run.machine;
-    let value = cells.peek(cell);
-    for (let at = cells.head[cell] as number; at >= 0; at = cells.prev[at] as number) {
-      const step = cells.event[at] as number;
-      if (step < this.first) break;
-      const kind = cells.kind[at] as number;
-      const leftOut = at >= cells.start || this.leftOut(step, this.steps);
-      if (!leftOut) {
-        if (kind === WRITE) break;
-      } else if (kind === WRITE) value = cells.old[at] as number;
-      else if (kind === UPDATE) value -= cells.delta[at] as number;
-    }
-    return value;
   }
 }

@@ -29,6 +29,8 @@ export interface Progress {
   readonly steps: number;
   readonly ms: number;
   readonly phase: string;
+  /** Share of the search that may be done, from 0 to 1; an estimate, null if there is none. */
+  readonly estimate: number | null;
 }
 
 export interface CheckOptions {
@@ -202,7 +204,7 @@ class Check {
     const { limits } = this.options;
     const exploration = explore(built.program, {
       ...(limits.runs === undefined ? {} : { maxRuns: limits.runs }),
-      watch: (soFar) => this.watch(soFar, phase),
+      watch: (soFar, estimate) => this.watch(soFar, phase, estimate),
       began: (run) => {
         running = run;
       },
@@ -235,10 +237,14 @@ class Check {
   }
 
   /** Polled during every search: reports progress, and names the limit that was hit, if any. */
-  private watch(soFar: Pick<Exploration, 'runs' | 'steps'>, phase: string): string | null {
+  private watch(
+    soFar: Pick<Exploration, 'runs' | 'steps'>,
+    phase: string,
+    estimate: number | null = null,
+  ): string | null {
     const { limits, now, heapUsed, shouldStop, onProgress } = this.options;
     const ms = now() - this.started;
-    onProgress?.({ runs: soFar.runs, steps: soFar.steps, ms, phase });
+    onProgress?.({ runs: soFar.runs, steps: soFar.steps, ms, phase, estimate });
     if (shouldStop?.()) return 'interrupt';
     if (limits.time !== undefined && ms > limits.time) return 'time';
     if (limits.steps !== undefined && soFar.steps >= limits.steps) return 'steps';

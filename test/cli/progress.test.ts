@@ -5,13 +5,18 @@ const message = {
   kind: 'progress',
   scenario: 'pv-tlb-flush',
   variant: 'pv, rcu',
-  progress: { runs: 41_203, steps: 1_234_567, ms: 6400, phase: 'exploring' },
+  progress: { runs: 41_203, steps: 1_234_567, ms: 6400, phase: 'exploring', estimate: 0.256 },
 } as const;
 
 test('progress says what has been done', () => {
   expect(progressText(message)).toBe(
-    'pv-tlb-flush / pv, rcu  41,203 runs  1,234,567 steps  0:06  exploring',
+    'pv-tlb-flush / pv, rcu  41,203 runs  1,234,567 steps  0:06  exploring  perhaps 25 %',
   );
+});
+
+test('progress has no estimate where there is none', () => {
+  const unknown = { ...message, progress: { ...message.progress, estimate: null } };
+  expect(progressText(unknown)).toMatch(/exploring$/);
 });
 
 /** How many lines are written if something is to be told every 100 ms for 10 s. */

@@ -46,11 +46,21 @@ export interface Schedule {
   readonly outcomes: readonly number[];
 }
 
+const functionNumbers: WeakMap<object, number> = new WeakMap();
+let functions = 0;
+
+/** Two functions of one name may behave differently, and so may two closures of one text. */
+function functionKey(value: object & { name?: string }): string {
+  let number = functionNumbers.get(value);
+  if (number === undefined) functionNumbers.set(value, (number = functions++));
+  return `${value.name ?? ''}#${number}`;
+}
+
 const knownKeys: WeakMap<object, string> = new WeakMap();
 
 /** Arguments of a dynamic actor as text: equal arguments, same behaviour, same trie. */
 function keyOf(value: unknown): string {
-  if (typeof value === 'function') return value.name;
+  if (typeof value === 'function') return functionKey(value);
   if (typeof value === 'bigint') return `${value}n`;
   if (Array.isArray(value)) return `[${value.map(keyOf).join()}]`;
   if (typeof value === 'object' && value !== null) {

@@ -22,6 +22,8 @@ export interface Cpu {
   readonly quiescent: Cell;
   /** Frame of the loaded page-table root, 0 if none. */
   readonly root: Cell;
+  /** Satellite of `root`: the frame's generation when it was loaded. */
+  readonly rootGeneration: Cell;
   /** 1: no user code of the loaded address space runs (lazy TLB mode). */
   readonly lazy: Cell;
   /** Interned set of frames that `tlb` holds translations to. */
@@ -42,6 +44,7 @@ export function makeCpu(cells: Cells, index: number, name: string, virtual: bool
     atomic: cells.allocate(),
     quiescent: cells.allocate(),
     root: cells.allocate(),
+    rootGeneration: cells.allocate(),
     lazy: cells.allocate(),
     tlbFrames: cells.allocate(),
   };

@@ -1,3 +1,4 @@
+import { GracewalkError } from '../base/errors.ts';
 import type { ArchDescriptor, DecodedEntry } from './arch.ts';
 import { Interner, type Cell, type Cells } from './cells.ts';
 
@@ -100,6 +101,13 @@ interface WordCells {
 
 const LOW_MASK = 0xffffffffn;
 const notAnEntry: DecodedEntry = { present: false, table: false, writable: false, frame: -1 };
+
+function refuseNarrow(word: Word): void {
+  if (word.high !== 0) return;
+  throw new GracewalkError('E116', `${word.name} is a 32-bit word, not a page-table entry`, {
+    help: 'READ_ONCE and WRITE_ONCE access plain words',
+  });
+}
 
 export class Memory {
   readonly frames: FrameInfo[] = [];
@@ -244,11 +252,13 @@ export class Memory {
   }
 
   loadWide(word: Word): Entry {
+    refuseNarrow(word);
     this.cells.get(word.cell);
     return this.peekWide(word);
   }
 
   storeWide(word: Word, value: Entry): void {
+    refuseNarrow(word);
     const { cells } = this;
     cells.set(word.cell, Number(value.bits & LOW_MASK) | 0);
     cells.poke(word.high, Number(value.bits >> 32n) | 0);

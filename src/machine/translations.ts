@@ -235,8 +235,12 @@ export class Translations {
 
   /** Loads a root. With `flush`, everything cached before is dropped first (no PCID, or a stale one). */
   loadRoot(who: Actor, cpu: Cpu, root: number, flush: boolean): void {
-    const { cells } = this.machine;
+    const { cells, memory } = this.machine;
     cells.set(cpu.root, root);
+    cells.poke(
+      cpu.rootGeneration,
+      root === 0 ? 0 : lifeGeneration(cells.get(memory.info(root).life)),
+    );
     if (flush) for (const t of this.all(cpu)) this.remove(cpu, t);
     if (root !== 0) this.reachTable(who, cpu, root, root, 0);
     this.resumed(who, cpu);

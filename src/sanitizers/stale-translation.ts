@@ -1,5 +1,5 @@
 import type { Actor } from '../machine/actor.ts';
-import type { Cpu } from '../machine/cpu.ts';
+import { isOut, type Cpu } from '../machine/cpu.ts';
 import type { Machine, Sanitizer } from '../machine/machine.ts';
 import { FREE, lifeGeneration, lifeState } from '../machine/memory.ts';
 import type { Translation } from '../machine/translations.ts';
@@ -21,6 +21,10 @@ export const stale_translation: Sanitizer = {
         if (machine.translations.usable(cpu, t)) report(machine, who, cpu, t, 'freed while');
         else machine.translations.doom(cpu, t);
       }
+      // No translation leads to a root, but a CPU that has it loaded may walk from it at any moment.
+      if (machine.cells.get(cpu.root) === frame && !isOut(machine.cells, cpu)) {
+        reportRoot(machine, who.name, cpu, frame, 'freed while it is');
+      }
     }
     return true;
   },
@@ -30,6 +34,11 @@ export const stale_translation: Sanitizer = {
       if (t.doomed && machine.translations.usable(cpu, t))
         report(machine, who, cpu, t, 'gone, yet');
     }
+    const root = machine.cells.get(cpu.root);
+    if (root === 0 || isOut(machine.cells, cpu)) return;
+    const life = machine.cells.get(machine.memory.info(root).life);
+    const same = lifeGeneration(life) === machine.cells.peek(cpu.rootGeneration);
+    if (lifeState(life) === FREE || !same) reportRoot(machine, who.name, cpu, root, 'gone, yet');
   },
 
   reachable(machine, who, cpu, frame, generation) {
@@ -45,6 +54,17 @@ export const stale_translation: Sanitizer = {
     });
   },
 };
+
+function reportRoot(machine: Machine, actor: string, cpu: Cpu, frame: number, how: string): void {
+  const { name } = machine.memory.info(frame);
+  machine.violate({
+    kind: 'stale-translation',
+    actor,
+    object: name,
+    message: `${name} is ${how} ${cpu.name}'s loaded root.`,
+    stops: false,
+  });
+}
 
 function report(machine: Machine, who: Actor, cpu: Cpu, t: Translation, how: string): void {
   const { name } = machine.memory.info(t.frame);

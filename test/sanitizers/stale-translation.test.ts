@@ -239,3 +239,27 @@ describe('promises and mappings', () => {
     expect(found(program)).toEqual([]);
   });
 });
+
+describe('a root table is freed', () => {
+  const freeing = (before: (m: Mapped) => Steps<void>): string[] => {
+    const m = mapX({ cpus: ['CPU0', 'CPU1'], loaded: [0] });
+    return found(
+      tasks(m.machine, () =>
+        (function* () {
+          yield* before(m);
+          yield* free_frame(m.tables.at(-1)!);
+        })(),
+      ),
+    ).filter((line) => line.includes('loaded root'));
+  };
+
+  test('while a CPU has it loaded: it may walk from there', () => {
+    expect(freeing(noFlush)).toEqual([
+      "stale-translation: pgd is freed while it is CPU0's loaded root.",
+    ]);
+  });
+
+  test('nothing is found once the CPU has loaded another', () => {
+    expect(freeing(() => load_root(0, true))).toEqual([]);
+  });
+});

@@ -76,13 +76,13 @@ describe('check-imports', () => {
       lines(
         'src/report/columns.ts',
         `import type { Step } from '../machine/step.ts';`,
-        `import type { Result } from '../explore/result.ts';`,
+        `import type { Result } from '../scenario/result.ts';`,
         `import { Machine } from '../machine/machine.ts';`,
         `import type { Frontier } from '../explore/frontier.ts';`,
       ),
     ).toEqual([
       '3: report may import only types of machine',
-      '4: report may not import src/explore/frontier.ts; it may import base, types of src/machine/, types of src/explore/result.ts',
+      '4: report may not import src/explore/frontier.ts; it may import base, types of src/machine/, types of src/scenario/result.ts',
     ]);
   });
 

@@ -78,6 +78,8 @@ export function explore(program: Program, options: ExploreOptions = {}): Explora
       if (ending === 'deadlock') result.deadlocks++;
       noteAll(result, run, endViolations(run, ending));
       ended?.(run, ending);
+      const ends = result.runs + result.assumed + result.bounded;
+      if (program.traced && isSampled(ends)) run.verifyTogether();
       if (result.runs + result.assumed + result.bounded >= maxRuns) stop('runs');
     },
     sleepBlocked(): void {
@@ -103,6 +105,13 @@ export function explore(program: Program, options: ExploreOptions = {}): Explora
   }
   result.trieNodes = run.statistics.nodes;
   return result;
+}
+
+const VERIFIED_RUNS = 64;
+
+/** The first runs, and ever fewer of the later ones. */
+function isSampled(ends: number): boolean {
+  return ends <= VERIFIED_RUNS || (ends & (ends - 1)) === 0;
 }
 
 function noteBound(result: Exploration, run: Run): void {

@@ -40,7 +40,11 @@ export interface ExecutedStep {
 
 export type StepCheck = (machine: Machine, step: ExecutedStep) => void;
 
-/** The schedule of a run: who took each step, and which outcome it had. */
+/**
+ * The schedule of a run: who took each step, and which outcome it had. Actors are numbered in the order in
+ * which this run creates them (see `Run.created`), not by their indices: those are given out in the order in
+ * which a whole search happens to meet them, and another search meets them in another.
+ */
 export interface Schedule {
   readonly actors: readonly number[];
   readonly outcomes: readonly number[];
@@ -213,7 +217,7 @@ export class Run {
     const after = node.coroutine.next(node, value, this.program.traced && this.wrote());
     this.nodes[who.index] = after;
     if (after.op === null) {
-      cells.set(status, FINISHED);
+      machine.finish(who);
       this.alive &= ~(1 << who.index);
     }
     return after;
@@ -249,12 +253,54 @@ export class Run {
     this.alive = this.aliveAt[depth] as number;
   }
 
+  /** Indices of the actors of this run, in the order of their creation. */
+  created(): number[] {
+    const created = this.program.actors.map(({ actor }) => actor.index);
+    for (let step = 0; step < this.depth; step++) {
+      for (const { actor } of this.spawnedAt[step] as readonly Spawned[]) created.push(actor.index);
+    }
+    return created;
+  }
+
   /** The schedule of the run so far. */
   schedule(): Schedule {
+    const created = this.created();
     return {
-      actors: this.actorAt.slice(0, this.depth),
+      actors: this.actorAt.slice(0, this.depth).map((index) => created.indexOf(index)),
       outcomes: this.outcomeAt.slice(0, this.depth),
     };
+  }
+
+  /**
+   * Leads the present run once more with new generators, all of them at once and in its order. An actor that
+   * keeps something outside itself for another one to see behaves differently then (E303): each alone is a
+   * function of what it received, together they are not.
+   */
+  verifyTogether(): void {
+    const lives = new Map<number, (expected: TrieNode) => void>();
+    const born = (index: number, root: TrieNode): void => {
+      const live = root.coroutine.relive();
+      live(root);
+      lives.set(index, live);
+    };
+    const rootOf = (index: number): TrieNode => (this.nodes[index] as TrieNode).coroutine.root;
+    for (const { actor } of this.program.actors) born(actor.index, rootOf(actor.index));
+    for (let step = 0; step < this.depth; step++) {
+      const index = this.actorAt[step] as number;
+      const after = this.nodeAfter(step, index);
+      if (after !== this.nodeAt[step]) lives.get(index)?.(after);
+      for (const { actor } of this.spawnedAt[step] as readonly Spawned[]) {
+        born(actor.index, rootOf(actor.index));
+      }
+    }
+  }
+
+  /** Where a step has taken its actor. */
+  private nodeAfter(step: number, index: number): TrieNode {
+    for (let later = step + 1; later < this.depth; later++) {
+      if (this.actorAt[later] === index) return this.nodeAt[later] as TrieNode;
+    }
+    return this.nodes[index] as TrieNode;
   }
 
   /** How the run stands when no actor can take a step. */

@@ -1,7 +1,15 @@
+import { GracewalkError } from '../base/errors.ts';
 import type { Actor } from '../machine/actor.ts';
 import type { KernelConfig } from '../machine/arch.ts';
 import type { Machine } from '../machine/machine.ts';
-import { ALLOCATED, PAGE_SIZE, makeLife, type Page, type Word } from '../machine/memory.ts';
+import {
+  ALLOCATED,
+  PAGE_SIZE,
+  makeLife,
+  type FrameInfo,
+  type Page,
+  type Word,
+} from '../machine/memory.ts';
 import type { Kernel, Mm, PerCpu } from './mm/types.ts';
 
 /**
@@ -41,15 +49,26 @@ export function kernel_of(machine: Machine): Kernel {
 
 /** A live page with `refs` references that the scenario itself keeps, besides one per mapping. */
 export function new_page(machine: Machine, name: string, refs = 0): Page {
-  const info = machine.memory.frame(name);
+  const info = new_frame(machine, name);
   machine.cells.values[info.life] = makeLife(1, ALLOCATED);
   machine.cells.values[info.refcount.cell] = refs;
   machine.objects.set(`kept:${info.index}`, refs);
   return machine.memory.page(info.index, 1);
 }
 
+/** A frame of its own: two pages of one name would be one page. */
+function new_frame(machine: Machine, name: string): FrameInfo {
+  if (machine.memory.frameByName.has(name)) {
+    throw new GracewalkError('E118', `there are two pages called ${name}`, {
+      notes: ['page tables are called pgd, pud, pmd, pteA, pteB, ...'],
+      help: 'give each page a name of its own',
+    });
+  }
+  return machine.memory.frame(name);
+}
+
 function new_table(machine: Machine, name: string, level: number): Page {
-  const info = machine.memory.frame(name);
+  const info = new_frame(machine, name);
   machine.cells.values[info.life] = makeLife(1, ALLOCATED);
   machine.cells.values[info.level] = level;
   machine.cells.values[info.refcount.cell] = 1;
@@ -130,7 +149,8 @@ export function new_mm(
     machine.cells.values[refcount.cell] = (machine.cells.values[refcount.cell] as number) + 1;
   }
   machine.objects.set('leaf tables', count);
-  return load(machine, kernel, name, root, ptl, options);
+  const mapped = Object.keys(mappings).map(Number);
+  return load(machine, kernel, name, root, { ptl, mapped }, options);
 }
 
 function uniqueName(machine: Machine, kind: string): string {
@@ -145,7 +165,7 @@ function load(
   kernel: Kernel,
   name: string,
   root: Page,
-  ptl: ReadonlyMap<number, Word>,
+  tree: Pick<Mm, 'ptl' | 'mapped'>,
   options: MmOptions,
 ): Mm {
   const { memory } = machine;
@@ -162,7 +182,7 @@ function load(
     ),
     tlb_gen: memory.variable(`${name}->context.tlb_gen`, 1),
     tlb_flush_pending: memory.variable(`${name}->tlb_flush_pending`),
-    ptl,
+    ...tree,
   });
   for (const cpu of machine.cpus) {
     if (!runs(cpu.name)) continue;

@@ -151,6 +151,19 @@ export class Coroutine {
     return { steps, activation, node };
   }
 
+  /** A second life of this actor, to be led beside the others' (see `Run.verifyTogether`). */
+  relive(): (expected: TrieNode) => void {
+    const activation = new Activation(this.patches, this.cpu);
+    this.statistics.generators++;
+    const steps = within(activation, () => this.begin());
+    return (expected) => {
+      const { op, result } = advance(steps, activation, expected.received, false);
+      const same =
+        sameOp(op, expected.op) && (op !== null || sameArgument(result, expected.result));
+      if (!same) throw notDeterministic(this.name, expected, op);
+    };
+  }
+
   /** Runs up to `most` histories once more, to check that they are functions of what was received (E303). */
   verify(most: number): void {
     const open: TrieNode[] = [this.root];
@@ -160,7 +173,7 @@ export class Coroutine {
       open.push(...children);
       if (children.length > 0) continue;
       left--;
-      this.rerun(node);
+      this.rerun(node).activation.finish(); // an actor that never ends has forgotten a `yield*` all the same
     }
   }
 }
@@ -191,7 +204,18 @@ function advance(
       help: 'write `yield*` with the star',
     });
   }
+  freeze(step.value.args);
   return { op: step.value, result: undefined, trace: stack };
+}
+
+/**
+ * What an op was given is part of the trie and may reach another actor: changing it afterwards would be
+ * sharing memory behind the machine's back. It throws instead.
+ */
+function freeze(value: unknown): void {
+  if (typeof value !== 'object' || value === null || Object.isFrozen(value)) return;
+  Object.freeze(value);
+  for (const item of Object.values(value)) freeze(item);
 }
 
 function opName(op: Op | null): string {

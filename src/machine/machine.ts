@@ -1,5 +1,5 @@
-import { EngineFault, GracewalkError } from '../base/errors.ts';
-import { RUNNING, STOPPED, type Actor } from './actor.ts';
+import { GracewalkError } from '../base/errors.ts';
+import { FINISHED, RUNNING, type Actor } from './actor.ts';
 import type { ArchDescriptor } from './arch.ts';
 import { Cells, Interner, type Cell, type Reader } from './cells.ts';
 import { TASK, isOut, makeCpu, taskMayRun, type Cpu } from './cpu.ts';
@@ -115,7 +115,12 @@ export class Machine {
 
   cpu(index: number): Cpu {
     const cpu = this.cpus[index];
-    if (!cpu) throw new EngineFault(`no CPU with index ${index}`);
+    if (!cpu) {
+      throw new GracewalkError('E117', 'an operation on this CPU by somebody who is on none', {
+        notes: ["RCU callbacks and the host do not run on one of the scenario's CPUs"],
+        help: 'interrupts and preemption are for tasks and interrupt handlers',
+      });
+    }
     return cpu;
   }
 
@@ -244,7 +249,13 @@ export class Machine {
     return pointee ? `-> ${pointee}` : `0x${value.bits.toString(16)}`;
   }
 
-  stop(actor: number): void {
-    this.cells.set(this.cellsOf(actor).status, STOPPED);
+  /** The actor has taken its last step. A callback was one read-side section from its first to here. */
+  finish(who: Actor): void {
+    const { cells } = this;
+    const own = this.cellsOf(who.index);
+    cells.set(own.status, FINISHED);
+    if (who.kind !== 'softirq' || cells.get(own.rcuNesting) === 0) return;
+    cells.set(own.rcuNesting, 0);
+    cells.set(own.rcuEnded, cells.get(own.rcuEnded) + 1);
   }
 }

@@ -216,12 +216,21 @@ export class Translations {
     return memory.loadWide(memory.at(t.source, lifeGeneration(life))).bits === t.bits;
   }
 
-  /** An invalidation on `cpu` takes effect. What it could refill at once stays. */
-  invalidate(cpu: Cpu, scope: InvalidationScope): void {
+  /**
+   * An invalidation on `cpu` takes effect. What it could refill at once stays, but as a new translation: one
+   * that was doomed is gone, whatever the entry says by now.
+   */
+  invalidate(who: Actor, cpu: Cpu, scope: InvalidationScope): void {
     const covered = this.all(cpu).filter((t) => this.covers(scope, t));
     covered.sort((a, b) => b.level - a.level); // a table's entry first, then what it leads to
     for (const t of covered) {
-      if (!this.refillable(cpu, t)) this.remove(cpu, t);
+      const refilled = this.refillable(cpu, t);
+      if (refilled && !t.doomed) continue;
+      this.remove(cpu, t);
+      if (!refilled) continue;
+      const { memory } = this.machine;
+      const { generation } = memory.peekWide(memory.at(t.source, 0));
+      this.add(who, cpu, { ...t, doomed: false }, generation);
     }
   }
 

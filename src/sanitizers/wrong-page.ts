@@ -85,7 +85,7 @@ export const wrong_page: Sanitizer = {
 
   entryStored(machine) {
     for (const actor of machine.actors) {
-      if (actor.kind !== 'task') continue;
+      if (actor.kind !== 'task' && actor.kind !== 'irq') continue;
       const { open, seen, what } = interval(machine, actor.index);
       if (machine.cells.get(open) === 0) continue;
       const claim = claims(machine)[machine.cells.peek(what)] as Claim;

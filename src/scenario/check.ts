@@ -1,7 +1,7 @@
-import { EngineFault } from '../base/errors.ts';
+import { EngineFault, GracewalkError } from '../base/errors.ts';
 import { explore, type Exploration } from '../explore/explore.ts';
 import { minimalRun } from '../explore/minimal.ts';
-import type { Program, Run as ExplorerRun } from '../explore/run.ts';
+import type { Program, Run as ExplorerRun, Schedule } from '../explore/run.ts';
 import { siteOf } from '../machine/coroutine.ts';
 import { VIOLATION_KINDS, type ViolationKind } from '../machine/violation.ts';
 import type { LimitHit, RunReport, VariantResult, Verdict } from './result.ts';
@@ -80,6 +80,7 @@ class Check {
   private limit: LimitHit | null = null;
   /** Kinds found, each with the observer that is needed to see it, if any. */
   private readonly kinds: Map<ViolationKind, Observation | undefined> = new Map();
+  private readonly schedules: Map<ViolationKind, Schedule> = new Map();
   private readonly seen: Set<string> = new Set();
 
   constructor(scenario: Scenario, name: string, options: CheckOptions) {
@@ -128,8 +129,7 @@ class Check {
       if (!found.run) continue;
       const { kind } = found.run.violation;
       this.kinds.set(kind, observe);
-      const shown = { columns: columnsOf(this.definition), minimal: 'global' as const, kind };
-      run = recordRun(this.build(observe), found.run.schedule, shown);
+      run = this.record(found.run.schedule, kind, observe, 'global');
       break;
     }
     this.limit ??= { name: 'switches', value: switches };
@@ -215,8 +215,10 @@ class Check {
       },
     });
     for (const title of built.seen) this.seen.add(title);
-    for (const { violation } of exploration.violations.values()) {
-      if (!this.kinds.has(violation.kind)) this.kinds.set(violation.kind, observe);
+    for (const { violation, schedule } of exploration.violations.values()) {
+      if (this.kinds.has(violation.kind)) continue;
+      this.kinds.set(violation.kind, observe);
+      this.schedules.set(violation.kind, schedule);
     }
     if (exploration.stopped) this.noteLimit(exploration.stopped);
     else if (exploration.bounded > 0) {
@@ -314,39 +316,55 @@ class Check {
       maxStates: MINIMAL_STATES,
       shouldStop: () => this.watch(main.exploration, 'looking for the shortest run') !== null,
     });
-    const columns = columnsOf(this.definition);
-    if (run)
-      return recordRun(this.build(observe), run.schedule, {
-        columns,
-        minimal: 'global',
-        kind: kind ?? null,
-      });
+    if (run) return this.record(run.schedule, kind, observe, 'global');
     const first = [...main.exploration.violations.values()].find(
       ({ violation }) => violation.kind === kind,
     );
-    if (!first) throw new EngineFault(`no run that shows ${kind ?? 'a violation'}`);
-    return recordRun(this.build(observe), first.schedule, {
-      columns,
-      minimal: 'within-run',
+    const schedule = first?.schedule ?? this.schedules.get(kind ?? 'property');
+    if (!schedule) throw new EngineFault(`no run that shows ${kind ?? 'a violation'}`);
+    return this.record(schedule, kind, observe, 'within-run');
+  }
+
+  /** Writes the run down, and insists that it shows what it was found for. */
+  private record(
+    schedule: Schedule,
+    kind: ViolationKind | undefined,
+    observe: Observation | undefined,
+    minimal: RunReport['minimal'],
+  ): RunReport {
+    const run = recordRun(this.build(observe), schedule, {
+      columns: columnsOf(this.definition),
+      minimal,
       kind: kind ?? null,
+      observer: Math.max(0, Object.keys(this.definition.always ?? {}).indexOf(observe?.name ?? '')),
     });
+    if (run.violation?.kind !== kind) throw new EngineFault('the run drawn is not the run found');
+    return run;
   }
 }
 
 /** Follows the schedule of a token in the present version of the scenario. */
 export function replayToken(scenario: Scenario, name: string, schedule: string): RunReport {
   const definition = definitionOf(scenario, name);
-  const observed = Object.entries(definition.always ?? {})[0];
-  const usesObserver = /(^|\.)o[A-Z]/.test(schedule) && observed;
+  const letter = /(?:^|\.)o([A-Z])/.exec(schedule)?.[1];
+  const observer = letter === undefined ? 0 : letter.charCodeAt(0) - 65;
+  const observed =
+    letter === undefined ? undefined : Object.entries(definition.always ?? {})[observer];
   const { program } = buildVariant(scenario, name, {
     traced: true,
-    ...(usesObserver
+    ...(observed
       ? { observe: { name: observed[0], predicate: observed[1], mode: 'always' as const } }
       : {}),
   });
-  return replayRun(program, schedule, {
+  const run = replayRun(program, schedule, {
     columns: columnsOf(definition),
     minimal: 'global',
     kind: null,
+    observer,
+  });
+  if (run.violation) return run;
+  throw new GracewalkError('E601', 'the run of this token no longer violates anything', {
+    notes: ['its steps are possible as they were; what they led to has changed'],
+    help: 'run `check` again for a token of the present version',
   });
 }

@@ -17,6 +17,9 @@ export function variantFingerprint(scenario: Scenario, name: string): string {
     machine.cpus.map((cpu) => cpu.name).join(),
     JSON.stringify([machine.preempt, config, alloc, definition.foreign]),
     setup.toString(),
+    ...Object.entries(definition.always ?? {}).map(
+      ([key, always]) => `${key}:${always.toString()}`,
+    ),
     ...Object.entries(run).map(([key, body]) => `${key}:${body.toString()}`),
     ...(variant.patches ?? []).map(
       (patch) => `${patch.target.title}:${patch.replacement.toString()}`,

@@ -9,6 +9,8 @@ import {
   PENDING,
   lifeGeneration,
   lifeState,
+  type Entry,
+  type EntryPointer,
   type Page,
   type Word,
 } from '../machine/memory.ts';
@@ -25,6 +27,8 @@ export type StatePredicate<S> = (view: View<S>) => boolean;
 
 export interface StepPredicate<S> {
   readonly about: 'step';
+  /** Whose steps it speaks of, for the check that somebody has that name; null: anybody's. */
+  readonly actor: string | null;
   /** Ask the machine to keep count of table links. */
   readonly needsLinks: boolean;
   holds(machine: Machine, step: ExecutedStep, state: S): boolean;
@@ -49,29 +53,42 @@ export function only<S>(variants: readonly string[], predicate: BarePredicate<S>
 export class View<S> {
   /** What `setup` returned. */
   readonly s: S;
-  readonly machine: Machine;
+  // Private: whatever is read past the reader would be missing from the observer's footprint.
+  readonly #machine: Machine;
   private readonly reader: Reader;
 
   constructor(machine: Machine, state: S, reader: Reader) {
-    this.machine = machine;
+    this.#machine = machine;
     this.s = state;
     this.reader = reader;
   }
 
-  /** The value of a word of static memory. */
+  /** The value of a 32-bit word. */
   read(word: Word): number {
-    return this.reader.get(word.cell);
+    const value = this.reader.get(word.cell);
+    if (word.frame < 0) return value;
+    const life = this.reader.get(this.#machine.memory.info(word.frame).life);
+    return this.reader.get(word.epoch) === lifeGeneration(life) ? value : 0;
+  }
+
+  /** A page-table entry: what it says, whoever owns the table by now. */
+  entry(place: Word | EntryPointer): Entry {
+    const { memory } = this.#machine;
+    const word = memory.resolve(place);
+    this.reader.get(word.cell);
+    if (word.frame >= 0) this.reader.get(memory.info(word.frame).life);
+    return memory.peekWide(word);
   }
 
   /** Has the page been freed since the scenario got it? */
   freed(page: Page): boolean {
-    const life = this.reader.get(this.machine.memory.info(page.frame).life);
+    const life = this.reader.get(this.#machine.memory.info(page.frame).life);
     return lifeState(life) === FREE || lifeGeneration(life) !== page.generation;
   }
 
   /** Are interrupts off on a CPU? */
   irqs_off(cpu: string): boolean {
-    const found = this.machine.cpus.find(({ name }) => name === cpu);
+    const found = this.#machine.cpus.find(({ name }) => name === cpu);
     return found !== undefined && this.reader.get(found.irqOff) === 1;
   }
 }
@@ -79,7 +96,10 @@ export class View<S> {
 /** What a frame is when it is touched. */
 export type LifeName = 'live' | 'unlinked' | 'pending' | 'freed' | 'reused';
 
-/** Some step of `actor` reads or writes inside the frame while that is in the given state. */
+/**
+ * Some step of `actor` reads or writes a word inside the frame while that is in the given state. Handing the
+ * frame over (`call_rcu`, a free) is none, and neither is what the hardware reads on the way.
+ */
 export function touched<S>(
   actor: string,
   page: (state: S) => Page,
@@ -87,17 +107,28 @@ export function touched<S>(
 ): StepPredicate<S> {
   return {
     about: 'step',
+    actor,
     needsLinks: life === 'unlinked' || life === 'live',
-    holds(machine, { who }, state) {
+    holds(machine, { who, before }, state) {
       if (who.name !== actor) return false;
       const target = page(state);
+      if (!before.op?.args.some((arg) => accessed(machine, arg, target.frame))) return false;
       const info = machine.memory.info(target.frame);
-      const { cells } = machine;
-      if ((cells.head[info.life] as number) < cells.start) return false; // it followed no pointer there
-      const now = cells.get(info.life);
-      return lifeName(machine, now, target, info.links) === life;
+      return lifeName(machine, machine.cells.get(info.life), target, info.links) === life;
     },
   };
+}
+
+/** Is `arg` a pointer to a word of the frame, and did the step follow it? */
+function accessed(machine: Machine, arg: unknown, frame: number): boolean {
+  if (typeof arg !== 'object' || arg === null || !('cell' in arg || 'index' in arg)) return false;
+  const place = arg as Word | EntryPointer;
+  if (place.frame !== frame) return false;
+  const { cells, memory } = machine;
+  // A dangling pointer was followed although no word was read; a lock is taken without following it.
+  return [memory.info(frame).life, memory.resolve(place).cell].some(
+    (cell) => (cells.head[cell] as number) >= cells.start,
+  );
 }
 
 function lifeName(machine: Machine, life: number, page: Page, links: number): LifeName {
@@ -121,6 +152,7 @@ export function returned<A extends readonly unknown[], V>(
       : (other: V): boolean => Object.is(other, value);
   return {
     about: 'step',
+    actor: null,
     needsLinks: false,
     holds: (_machine, { before, after }) =>
       after !== before &&
@@ -134,6 +166,7 @@ export function returned<A extends readonly unknown[], V>(
 export function entered(actor: string | null, fn: unknown): StepPredicate<unknown> {
   return {
     about: 'step',
+    actor,
     needsLinks: false,
     holds: (_machine, { who, before }) => {
       if (actor !== null && who.name !== actor) return false;

@@ -1,7 +1,8 @@
-import { GracewalkError } from '../base/errors.ts';
+import { EngineFault, GracewalkError } from '../base/errors.ts';
 import { endViolations, waiting } from '../explore/ends.ts';
 import { Run, type Program, type Schedule } from '../explore/run.ts';
 import { conflicts } from '../machine/cells.ts';
+import type { Actor } from '../machine/actor.ts';
 import { siteOf, type TrieNode } from '../machine/coroutine.ts';
 import type { Frame } from '../machine/fn.ts';
 import type { Violation, ViolationKind } from '../machine/violation.ts';
@@ -15,11 +16,13 @@ export interface RecordOptions {
   readonly minimal: RunReport['minimal'];
   /** The kind of violation that the run is shown for; others in it are not marked. */
   readonly kind: ViolationKind | null;
+  /** Which of the scenario's `always` is observed, if one is. */
+  readonly observer: number;
 }
 
 export function recordRun(program: Program, schedule: Schedule, options: RecordOptions): RunReport {
   const recorder = new Recorder(program, options);
-  schedule.actors.forEach((actor, at) => recorder.step(actor, schedule.outcomes[at] as number));
+  schedule.actors.forEach((local, at) => recorder.follow(local, schedule.outcomes[at] as number));
   return recorder.report();
 }
 
@@ -35,33 +38,38 @@ class Recorder {
   private readonly options: RecordOptions;
   private readonly steps: Step[] = [];
   private readonly names: string[] = [];
-  /** Actor indices by kind, in order of creation. */
-  private readonly created: number[] = [];
   private violation: ViolationReport | null = null;
 
   constructor(program: Program, options: RecordOptions) {
     this.run = new Run(program);
     this.options = options;
-    this.notice();
   }
 
-  private notice(): void {
-    this.run.nodes.forEach((node, index) => {
-      if (node && !this.created.includes(index)) this.created.push(index);
-    });
+  private ofKind(kind: Actor['kind']): number[] {
+    return this.run.created().filter((index) => this.run.machine.actor(index).kind === kind);
   }
 
-  private readonly identity: ActorIdentity = (index) => {
+  private readonly identity: ActorIdentity = (local) => {
+    const index = this.run.created()[local] as number;
     const { kind } = this.run.machine.actor(index);
-    const same = this.created.filter((other) => this.run.machine.actor(other).kind === kind);
-    return { kind, ordinal: same.indexOf(index) };
+    const ordinal = kind === 'observer' ? this.options.observer : this.ofKind(kind).indexOf(index);
+    return { kind, ordinal };
   };
+
+  /** The step of the actor that is the `local`-th of this run. */
+  follow(local: number, outcome: number): void {
+    const index = this.run.created()[local];
+    if (index === undefined || !this.run.enabled(index)) {
+      throw new EngineFault(`the run found cannot be repeated (step ${this.steps.length + 1})`);
+    }
+    this.step(index, outcome);
+  }
 
   segment(segment: ReturnType<typeof decodeSchedule>[number]): void {
     const { machine } = this.run;
     const first = this.steps.length;
-    const same = this.created.filter((index) => machine.actor(index).kind === segment.kind);
-    const actor = same[segment.ordinal];
+    const same = this.ofKind(segment.kind);
+    const actor = segment.kind === 'observer' ? same[0] : same[segment.ordinal];
     for (let at = 0; at < segment.count; at++) {
       this.refuseBlocked(actor);
       this.step(actor as number, at === segment.count - 1 ? segment.outcome : 0);
@@ -101,7 +109,6 @@ class Recorder {
     if (found) this.violation ??= reported(found);
     this.names.push(node.op?.def.name ?? '');
     this.steps.push(this.describe(actor, node, found ? reported(found) : null));
-    this.notice();
   }
 
   private isShown(violation: Violation): boolean {

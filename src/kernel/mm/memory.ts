@@ -71,32 +71,54 @@ export const zap_pte_range = fn(function* zap_pte_range(
   yield* pte_unmap_unlock(locked.ptl);
 });
 
-/** unmap_vmas(): zaps [start, end), which lies in one page table. */
+/** How much one page table covers. */
+function tableSize(tlb: MmuGather): number {
+  return 2 ** (tlb.mm.kernel.arch.levels[1]?.shift ?? 0);
+}
+
+/** unmap_vmas(): zaps [start, end), table by table. */
 export const unmap_vmas = fn(function* unmap_vmas(
   tlb: MmuGather,
   start: number,
   end: number,
 ): Steps<void> {
-  const pmdp = yield* find_pmd(tlb, start);
-  if (pmdp) yield* zap_pte_range(tlb, pmdp, start, end);
+  const size = tableSize(tlb);
+  for (let addr = start; addr < end; addr = (Math.floor(addr / size) + 1) * size) {
+    const next = Math.min(end, (Math.floor(addr / size) + 1) * size);
+    const pmdp = yield* find_pmd(tlb, addr);
+    if (pmdp) yield* zap_pte_range(tlb, pmdp, addr, next);
+  }
 });
 
 /**
- * free_pgtables(): unhooks and queues the page table that covered [start, end). Upper tables stay: other
- * mappings of the address space use them.
+ * free_pgtables(): unhooks and queues the page tables of which nothing but [start, end) was mapped. The
+ * floor and ceiling of the kernel's function come from the neighbouring VMAs; here the address space knows
+ * what it maps (`mm.mapped`). Upper tables stay: an address space is never unmapped whole.
  */
 export const free_pgtables = fn(function* free_pgtables(
   tlb: MmuGather,
   start: number,
+  end: number,
 ): Steps<void> {
-  const { arch } = tlb.mm.kernel;
-  const pmdp = yield* find_pmd(tlb, start);
+  const size = tableSize(tlb);
+  const first = Math.floor(start / size) * size;
+  for (let base = first; base < end; base += size) {
+    const isNeighbour = (addr: number): boolean =>
+      addr >= base && addr < base + size && (addr < start || addr >= end);
+    if (!tlb.mm.mapped.some(isNeighbour)) yield* free_pte_range(tlb, base, size);
+  }
+});
+
+const free_pte_range = fn(function* free_pte_range(
+  tlb: MmuGather,
+  base: number,
+  size: number,
+): Steps<void> {
+  const pmdp = yield* find_pmd(tlb, base);
   if (!pmdp) return;
   const pmd = yield* pmdp_get(pmdp);
   if (pmd_none(pmd) || pmd_leaf(pmd)) return;
   yield* pmd_clear(pmdp);
-  const size = 2 ** (arch.levels[1]?.shift ?? 0);
-  const base = Math.floor(start / size) * size;
   const entry = { source: sourceOf(pmdp), bits: pmd.bits };
   yield* pte_free_tlb(tlb, pte_page(pmd), entry, base, size);
 });

@@ -6,7 +6,7 @@ import { tlb_finish_mmu, tlb_gather_mmu } from './mmu_gather.ts';
 import type { Mm } from './types.ts';
 
 /**
- * munmap(2) of a range that is mapped by one VMA and one page table.
+ * munmap(2) of a range.
  *
  * Guarantee: when it returns, nothing in [addr, addr + len) is mapped and no CPU can reach what was mapped
  * through a stale translation. Mechanism: the order of mmu_gather.ts. Assumes: the VMA has no other user
@@ -23,6 +23,6 @@ export const munmap = fn(function* munmap(mm: Mm, addr: number, len: number): St
 const unmap_region = fn(function* unmap_region(mm: Mm, start: number, end: number): Steps<void> {
   const tlb = yield* tlb_gather_mmu(mm);
   yield* unmap_vmas(tlb, start, end);
-  yield* free_pgtables(tlb, start);
+  yield* free_pgtables(tlb, start, end);
   yield* tlb_finish_mmu(tlb);
 });

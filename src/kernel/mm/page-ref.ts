@@ -3,7 +3,7 @@ import type { Page } from '../../machine/memory.ts';
 import type { Steps } from '../../machine/op.ts';
 import { read_entry, write_entry } from '../../machine/ops/memory.ts';
 import {
-  free_frame,
+  free_unreferenced,
   page_ref_get,
   page_ref_put,
   type MappingClaim,
@@ -40,7 +40,7 @@ export const put_page_testzero = leaf(function* put_page_testzero(page: Page): S
 
 /** Returns a page without references to the allocator. */
 export const __folio_put = leaf(function* __folio_put(page: Page): Steps<void> {
-  yield* free_frame(page);
+  yield* free_unreferenced(page);
 });
 
 /** Gives back what try_grab_folio_fast() took. */

@@ -44,6 +44,8 @@ export interface Mm {
   readonly tlb_gen: Word;
   /** mm->tlb_flush_pending: unmappings whose flush is still to come. */
   readonly tlb_flush_pending: Word;
+  /** The addresses that it maps when the scenario begins: what its VMAs cover. */
+  readonly mapped: readonly number[];
   /** Spinlocks of the page-table pages, by the table's frame (split ptlocks: ptdesc->ptl). */
   readonly ptl: ReadonlyMap<number, Word>;
 }

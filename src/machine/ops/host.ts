@@ -22,8 +22,8 @@ export function* sched_out(vcpu: number): Steps<void> {
 }
 
 const flushOp = defineOp('flush_guest_tlb', {
-  exec: (m, _who, [vcpu]: [number]) => {
-    m.translations.invalidate(m.cpu(vcpu), { tables: true });
+  exec: (m, who, [vcpu]: [number]) => {
+    m.translations.invalidate(who, m.cpu(vcpu), { tables: true });
     return undefined;
   },
   describe: () => ({ event: 'host flushes the guest TLB' }),

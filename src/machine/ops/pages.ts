@@ -78,7 +78,8 @@ export function* allocate_frame({ what, level, recycle }: AllocationArgs): Steps
 }
 
 const freeOp = defineOp('free_page', {
-  exec: (m, who, [page]: [Page]) => {
+  exec: (m, who, [given, asItIs]: [Page, boolean]) => {
+    const page = asItIs ? present(m, given) : given;
     let allowed = true;
     for (const sanitizer of m.sanitizers) {
       if (sanitizer.free?.(m, who, page.frame, page.generation) === false) allowed = false;
@@ -100,9 +101,22 @@ function returnToPool(m: Machine, who: Actor, page: Page): void {
   cells.poke(memory.freeSet, memory.sets.id([...pool, page.frame].sort((a, b) => a - b)));
 }
 
+/** What the frame is by now. */
+function present(m: Machine, { frame }: Page): Page {
+  return m.memory.page(frame, lifeGeneration(m.cells.get(m.memory.info(frame).life)));
+}
+
 /** Gives a frame back to the allocator. */
 export function* free_frame(page: Page): Steps<void> {
-  yield* perform(freeOp, [page]);
+  yield* perform(freeOp, [page, false]);
+}
+
+/**
+ * Gives a frame back whose last reference is gone. A struct page is whatever the frame is by now: who took a
+ * speculative reference and drops it last frees the page that it has become.
+ */
+export function* free_unreferenced(page: Page): Steps<void> {
+  yield* perform(freeOp, [page, true]);
 }
 
 const getRefOp = defineOp('page_ref_get', {

@@ -27,7 +27,7 @@ export function openSections(m: Machine): OpenSections {
   }
   const tasks: [number, number][] = [];
   for (const actor of m.actors) {
-    if (actor.kind !== 'task') continue;
+    if (actor.kind !== 'task' && actor.kind !== 'softirq') continue;
     const own = m.cellsOf(actor.index);
     if (cells.get(own.rcuNesting) > 0) tasks.push([actor.index, cells.get(own.rcuEnded)]);
   }
@@ -45,7 +45,8 @@ const nestOp = defineOp('rcu_nest', {
   exec: (m, who, [change]: [1 | -1]) => {
     const own = m.cellsOf(who.index);
     const nesting = m.cells.get(own.rcuNesting) + change;
-    if (nesting < 0) {
+    const least = who.kind === 'softirq' ? 1 : 0; // a callback is a section of its own
+    if (nesting < least) {
       m.violate({
         kind: 'rcu-misuse',
         actor: who.name,
@@ -68,7 +69,10 @@ export function* rcu_nest(change: 1 | -1): Steps<void> {
 
 const graceOp = defineOp('grace_period', {
   guard: (read, m, _who, [open]: [OpenSections]) => allEnded(read, m, open),
-  exec: () => undefined,
+  exec: (m, who) => {
+    m.cells.set(m.cellsOf(who.index).rcuNesting, 1); // softirq context is a read-side section
+    return undefined;
+  },
   describe: (_m, who) => ({ event: who.name }),
   waitsFor: (m, _who, [open]) =>
     `a grace period, held up by ${open.cpus.map(([cpu]) => m.cpu(cpu).name).join(', ')}`,

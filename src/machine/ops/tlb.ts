@@ -7,7 +7,7 @@ import type { InvalidationScope } from '../translations.ts';
 
 const localOp = defineOp('invalidate_local', {
   exec: (m, who, [root, start, end, tables]: ScopeArgs) => {
-    m.translations.invalidate(m.cpu(who.cpu), scope(root, start, end, tables));
+    m.translations.invalidate(who, m.cpu(who.cpu), scope(root, start, end, tables));
     return undefined;
   },
 });
@@ -37,8 +37,8 @@ const broadcastIssueOp = defineOp('tlbi_issue', {
 });
 
 const broadcastDoneOp = defineOp('tlbi_complete', {
-  exec: (m, _who, [root, start, end, tables]: ScopeArgs) => {
-    for (const cpu of m.cpus) m.translations.invalidate(cpu, scope(root, start, end, tables));
+  exec: (m, who, [root, start, end, tables]: ScopeArgs) => {
+    for (const cpu of m.cpus) m.translations.invalidate(who, cpu, scope(root, start, end, tables));
     return undefined;
   },
 });

@@ -1,4 +1,5 @@
 import type { TrieNode } from '../machine/coroutine.ts';
+import { TASK, isOut, type Cpu } from '../machine/cpu.ts';
 import type { ActorResult } from '../machine/machine.ts';
 import type { Violation } from '../machine/violation.ts';
 import type { Run, RunEnding } from './run.ts';
@@ -46,14 +47,21 @@ export function waiting(run: Run): { readonly name: string; readonly what: strin
     if (!node?.op || !run.isAlive(index)) return;
     const who = machine.actor(index);
     if (who.daemon) return;
-    const what = run.machine.cpus[who.cpu];
-    const paused = what && who.kind === 'task' && !isOwnCondition(run, node, index);
+    const cpu = machine.cpus[who.cpu];
+    const paused = cpu && who.kind === 'task' && !isOwnCondition(run, node, index);
     const reason = paused
-      ? `${what.name} to return from its interrupt handler`
+      ? withoutCpu(run, cpu)
       : (node.op.def.waitsFor?.(machine, who, node.op.args) ?? node.op.def.name);
     list.push({ name: who.name, what: reason });
   });
   return list;
+}
+
+/** Why a task cannot go on that could, had it its CPU. */
+function withoutCpu({ now, machine }: Run, cpu: Cpu): string {
+  if (isOut(now, cpu)) return `the host to run ${cpu.name}`;
+  if (now.get(cpu.run) !== TASK) return `${cpu.name} to return from its interrupt handler`;
+  return `${cpu.name}, which runs ${machine.actor(now.get(cpu.task) - 1).name}`;
 }
 
 function isOwnCondition(run: Run, node: TrieNode, index: number): boolean {

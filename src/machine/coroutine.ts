@@ -50,7 +50,8 @@ export interface TrieStatistics {
   generators: number;
 }
 
-const SPIN_LIMIT = 3;
+/** Above the bounds of loops that people write out, and little enough that a spin loop is found at once. */
+const SPIN_LIMIT = 12;
 
 export class Coroutine {
   readonly root: TrieNode;
@@ -199,10 +200,7 @@ function advance(
     return { op: null, result: step.value, trace: null };
   }
   if (typeof step.value !== 'object' || step.value === null || !('def' in step.value)) {
-    throw new GracewalkError('E101', 'an actor yielded something that is not an operation', {
-      notes: ['`yield f()` hands over the function itself; `yield* f()` runs it'],
-      help: 'write `yield*` with the star',
-    });
+    throw notAnOperation(step.value, activation);
   }
   freeze(step.value.args);
   return { op: step.value, result: undefined, trace: stack };
@@ -216,6 +214,17 @@ function freeze(value: unknown): void {
   if (typeof value !== 'object' || value === null || Object.isFrozen(value)) return;
   Object.freeze(value);
   for (const item of Object.values(value)) freeze(item);
+}
+
+/** Most of the time it is what a call made, and the call is where the star is missing. */
+function notAnOperation(value: unknown, activation: Activation): GracewalkError {
+  const call = activation['unstarted'].get(value as object);
+  return new GracewalkError('E101', 'an actor yielded something that is not an operation', {
+    site: call && outside(parseStack(call.at.stack ?? ''))[0],
+    label: call && 'handed over, not run',
+    notes: ['`yield f()` hands over the function itself; `yield* f()` runs it'],
+    help: call ? `write \`yield* ${call.name}();\`` : 'write `yield*` with the star',
+  });
 }
 
 function opName(op: Op | null): string {

@@ -1,3 +1,4 @@
+import { EngineFault } from '../base/errors.ts';
 import type { Cell, Cells, Reader } from './cells.ts';
 
 /**
@@ -55,9 +56,13 @@ export function enterAtomic(cells: Cells, cpu: Cpu): void {
   cells.set(cpu.atomic, cells.get(cpu.atomic) + 1);
 }
 
-/** Leaving one; the outermost exit is a quiescent state. */
+/**
+ * Leaving one; the outermost exit is a quiescent state. The ops refuse to leave what was not entered: a
+ * depth below zero would pass for "not atomic" where it is, and hide every sleep there.
+ */
 export function leaveAtomic(cells: Cells, cpu: Cpu): void {
   const depth = cells.get(cpu.atomic) - 1;
+  if (depth < 0) throw new EngineFault(`${cpu.name} leaves an atomic region that it never entered`);
   cells.set(cpu.atomic, depth);
   if (depth === 0) cells.set(cpu.quiescent, cells.get(cpu.quiescent) + 1);
 }

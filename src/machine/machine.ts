@@ -92,6 +92,11 @@ export class Machine {
   readonly sanitizers: readonly Sanitizer[];
   /** Set before the first step if a predicate asks whether tables are still linked. */
   tracksLinks = false;
+  /**
+   * How many RCU callbacks are running. Asking which ones are starts here: it must conflict with the start of
+   * a callback that does not exist yet.
+   */
+  readonly openCallbacks: Cell = this.cells.allocate();
   /** Sets of open read-side sections, as grace periods remember them. */
   readonly sections: Interner<OpenSections> = new Interner((open) => JSON.stringify(open));
   /** Which outcome of the current step this is (see `OpDef.outcomes`). */
@@ -255,6 +260,7 @@ export class Machine {
     const own = this.cellsOf(who.index);
     cells.set(own.status, FINISHED);
     if (who.kind !== 'softirq' || cells.get(own.rcuNesting) === 0) return;
+    cells.add(this.openCallbacks, -1);
     cells.set(own.rcuNesting, 0);
     cells.set(own.rcuEnded, cells.get(own.rcuEnded) + 1);
   }

@@ -5,7 +5,8 @@ export const atomic_sleep: Sanitizer = {
   name: 'sleep-in-atomic',
 
   mightSleep(machine, who, what) {
-    const nested = machine.cells.get(machine.cellsOf(who.index).rcuNesting) > 0;
+    const least = who.kind === 'softirq' ? 1 : 0; // a callback is a section by itself
+    const nested = machine.cells.get(machine.cellsOf(who.index).rcuNesting) > least;
     const atomic = who.cpu >= 0 && machine.cells.get(machine.cpu(who.cpu).atomic) > 0;
     if (!nested && !atomic && who.kind !== 'softirq') return true;
     machine.violate({

@@ -27,8 +27,8 @@ export type StatePredicate<S> = (view: View<S>) => boolean;
 
 export interface StepPredicate<S> {
   readonly about: 'step';
-  /** Whose steps it speaks of, for the check that somebody has that name; null: anybody's. */
-  readonly actor: string | null;
+  /** Whose steps it speaks of, for the check that there is such an actor. */
+  readonly actor?: string;
   /** Ask the machine to keep count of table links. */
   readonly needsLinks: boolean;
   holds(machine: Machine, step: ExecutedStep, state: S): boolean;
@@ -152,7 +152,6 @@ export function returned<A extends readonly unknown[], V>(
       : (other: V): boolean => Object.is(other, value);
   return {
     about: 'step',
-    actor: null,
     needsLinks: false,
     holds: (_machine, { before, after }) =>
       after !== before &&
@@ -166,7 +165,6 @@ export function returned<A extends readonly unknown[], V>(
 export function entered(actor: string | null, fn: unknown): StepPredicate<unknown> {
   return {
     about: 'step',
-    actor,
     needsLinks: false,
     holds: (_machine, { who, before }) => {
       if (actor !== null && who.name !== actor) return false;

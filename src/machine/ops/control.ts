@@ -1,7 +1,9 @@
 import { ASSUMED, BOUNDED } from '../actor.ts';
+import type { Reader } from '../cells.ts';
 import { currentActivation, leaf } from '../fn.ts';
+import type { Machine } from '../machine.ts';
+import { FREE, lifeGeneration, lifeState, type Word } from '../memory.ts';
 import { defineOp, perform, type Op, type Steps } from '../op.ts';
-import type { Word } from '../memory.ts';
 
 /** Named nondeterminism, waiting, and the two ways to leave a run. */
 
@@ -19,21 +21,43 @@ export function* choose<T extends string | number | boolean>(
   return (yield* perform(chooseOp, [what, options])) as T;
 }
 
+/**
+ * What a condition may ask of a word: the value that a load would return, or null if the pointer dangles. A
+ * condition then holds: somebody who waits on freed memory does not wait, he reads it, and the step says so.
+ * Everything is read before anything is decided, because each of the cells can end the wait.
+ */
+export function contentOf(read: Reader, m: Machine, word: Word): number | null {
+  const value = read.get(word.cell);
+  if (word.frame < 0) return value;
+  const life = read.get(m.memory.info(word.frame).life);
+  const epoch = read.get(word.epoch);
+  if (lifeState(life) === FREE || lifeGeneration(life) !== word.generation) return null;
+  return epoch === word.generation ? value : 0;
+}
+
 const awaitOp = defineOp('spin_until', {
   guard: (
     read,
-    _m,
+    m,
     _who,
     [words, predicate]: [readonly Word[], (...values: number[]) => boolean],
-  ) => predicate(...words.map((word) => read.get(word.cell))),
-  exec: (m, _who, [words]) => m.cells.get((words[0] as Word).cell),
+  ) => {
+    const values = words.map((word) => contentOf(read, m, word));
+    return values.includes(null) || predicate(...(values as number[]));
+  },
+  exec: (m, who, [words]) => {
+    for (const { frame, generation, name } of words) {
+      if (!m.dereference(who, frame, generation, name)) return 0;
+    }
+    return m.memory.load(words[0] as Word);
+  },
   waitsFor: (_m, _who, [words]) => `a change of ${words.map((word) => word.name).join(', ')}`,
 });
 
 /**
  * Waits until `predicate` holds for the values of `words`, and returns the first of them. The actor is
- * disabled meanwhile: each change is explored once, not each retry. `words` are words of static memory;
- * they are named so that the explorer knows who can end the wait.
+ * disabled meanwhile: each change is explored once, not each retry. The words are named so that the
+ * explorer knows who can end the wait.
  */
 export const spin_until = leaf(function* spin_until(
   words: readonly Word[],

@@ -1,14 +1,17 @@
 import type { Actor } from '../actor.ts';
+import { Interner, type Cell } from '../cells.ts';
 import { enterAtomic, leaveAtomic } from '../cpu.ts';
 import type { Machine } from '../machine.ts';
 import type { Word } from '../memory.ts';
 import { defineOp, perform, type Steps } from '../op.ts';
 import { leaf } from '../fn.ts';
+import { contentOf } from './control.ts';
 
 /**
  * Locks. A lock is a word: 0 free, n > 0 write-held by actor n - 1, n < 0 held by -n readers. Taking one
  * blocks (the actor is disabled), it never spins; spinning locks turn preemption off, sleeping ones must
- * not be taken where sleeping is not allowed.
+ * not be taken where sleeping is not allowed. A lock may lie in a page frame: like every access, each op
+ * first follows its pointer, and whoever waits for a lock that is freed under him goes on, into the error.
  */
 
 interface LockKind {
@@ -18,60 +21,145 @@ interface LockKind {
 const SPINNING: LockKind = { sleeps: false };
 const SLEEPING: LockKind = { sleeps: true };
 
+/** One lock that an actor holds. */
+export interface Hold {
+  readonly word: Word;
+  readonly reading: boolean;
+  readonly sleeps: boolean;
+}
+
+/** Who holds what: the word only says how many readers there are. A satellite; nobody asks about others. */
+interface Holds {
+  readonly lists: Interner<readonly Hold[]>;
+  readonly cells: Map<number, Cell>;
+}
+
+function holdsOf(m: Machine): Holds {
+  let holds = m.objects.get('holds') as Holds | undefined;
+  if (!holds) {
+    const text = ({ word, reading, sleeps }: Hold): string =>
+      [word.address, word.generation, reading, sleeps].join('/');
+    holds = { lists: new Interner((list) => list.map(text).join()), cells: new Map() };
+    holds.lists.id([]); // what a new cell says
+    m.objects.set('holds', holds);
+  }
+  return holds;
+}
+
+/** The locks that an actor holds, in the order in which it took them. */
+export function heldBy(m: Machine, actor: number): readonly Hold[] {
+  const { lists, cells } = holdsOf(m);
+  const cell = cells.get(actor);
+  return lists.at(cell === undefined ? 0 : m.cells.peek(cell));
+}
+
+function hold(m: Machine, actor: number, list: readonly Hold[]): void {
+  const { lists, cells } = holdsOf(m);
+  let cell = cells.get(actor);
+  if (cell === undefined) cells.set(actor, (cell = m.cells.allocate()));
+  m.cells.poke(cell, lists.id(list));
+  m.cells.poke(m.cellsOf(actor).locks, list.length);
+}
+
 function owner(m: Machine, word: Word): string {
   const value = m.cells.peek(word.cell);
   if (value > 0) return `${word.name}, held by ${m.actor(value - 1).name}`;
   return value < 0 ? `${word.name}, held by ${-value} reader${value < -1 ? 's' : ''}` : word.name;
 }
 
-function took(m: Machine, who: Actor, word: Word, kind: LockKind, value: number): undefined {
-  if (kind.sleeps && !m.maySleep(who, word.name)) return undefined;
-  m.cells.set(word.cell, value);
-  const held = m.cellsOf(who.index).locks;
-  m.cells.poke(held, m.cells.peek(held) + 1);
-  if (!kind.sleeps && who.cpu >= 0) enterAtomic(m.cells, m.cpu(who.cpu));
+function follow(m: Machine, who: Actor, word: Word): boolean {
+  return m.dereference(who, word.frame, word.generation, word.name);
+}
+
+/**
+ * Stores a lock's value. The epoch is recorded here, unlike in other stores: conditions judge the lock as it
+ * was without this step, and the value from before means nothing without the epoch from before.
+ */
+function put(m: Machine, word: Word, value: number): void {
+  if (word.frame >= 0) m.cells.set(word.epoch, word.generation);
+  m.memory.store(word, value);
+}
+
+function took(m: Machine, who: Actor, taken: Hold): undefined {
+  const { word, reading, sleeps } = taken;
+  if (sleeps && !m.maySleep(who, word.name)) return undefined;
+  put(m, word, reading ? m.memory.load(word) - 1 : who.index + 1);
+  hold(m, who.index, [...heldBy(m, who.index), taken]);
+  if (!sleeps && who.cpu >= 0) enterAtomic(m.cells, m.cpu(who.cpu));
   return undefined;
 }
 
-function dropped(m: Machine, who: Actor, word: Word, kind: LockKind, value: number): undefined {
-  m.cells.set(word.cell, value);
-  const held = m.cellsOf(who.index).locks;
-  m.cells.poke(held, m.cells.peek(held) - 1);
-  if (!kind.sleeps && who.cpu >= 0) leaveAtomic(m.cells, m.cpu(who.cpu));
+function dropped(m: Machine, who: Actor, dropping: Hold): undefined {
+  const { word, reading, sleeps } = dropping;
+  if (!follow(m, who, word)) return undefined;
+  const value = m.memory.load(word);
+  const list = heldBy(m, who.index);
+  const at = list.findLastIndex(
+    (held) => held.word === word && held.reading === reading && held.sleeps === sleeps,
+  );
+  if (at < 0 || (reading ? value >= 0 : value !== who.index + 1)) {
+    return refuse(m, who, dropping, value);
+  }
+  put(m, word, reading ? value + 1 : 0);
+  hold(m, who.index, list.toSpliced(at, 1));
+  if (!sleeps && who.cpu >= 0) leaveAtomic(m.cells, m.cpu(who.cpu));
   return undefined;
+}
+
+/** Dropping what one does not hold. It stops the actor: it would be inside a section that is not its own. */
+function refuse(m: Machine, who: Actor, { word, reading }: Hold, value: number): undefined {
+  m.violate({
+    kind: 'lock-leak',
+    actor: who.name,
+    object: word.name,
+    message: `${who.name} ${reading ? 'read-unlocks' : 'unlocks'} ${word.name}, ${holder(m, who, word, value)}.`,
+    stops: true,
+  });
+  return undefined;
+}
+
+function holder(m: Machine, who: Actor, word: Word, value: number): string {
+  if (value === 0) return 'which is free';
+  const own = heldBy(m, who.index).find((held) => held.word === word);
+  if (own) {
+    const kind = own.sleeps ? 'sleeping' : 'spinning';
+    return `which it holds as a ${kind} lock for ${own.reading ? 'reading' : 'writing'}`;
+  }
+  if (value > 0) return `which ${m.actors[value - 1]?.name ?? 'nobody here'} holds`;
+  return value === -1 ? 'which 1 other reader holds' : `which ${-value} other readers hold`;
 }
 
 const writeLockOp = defineOp('lock', {
-  guard: (read, _m, _who, [word]: [Word, LockKind]) => read.get(word.cell) === 0,
-  exec: (m, who, [word, kind]) => {
-    m.dereference(who, word.frame, word.generation, word.name);
-    return took(m, who, word, kind, who.index + 1);
-  },
+  guard: (read, m, _who, [word]: [Word, LockKind]) => (contentOf(read, m, word) ?? 0) === 0,
+  exec: (m, who, [word, { sleeps }]) =>
+    follow(m, who, word) ? took(m, who, { word, reading: false, sleeps }) : undefined,
   waitsFor: (m, _who, [word]) => owner(m, word),
 });
 
 const readLockOp = defineOp('read_lock', {
-  guard: (read, _m, _who, [word]: [Word, LockKind]) => read.get(word.cell) <= 0,
-  exec: (m, who, [word, kind]) => took(m, who, word, kind, m.cells.get(word.cell) - 1),
+  guard: (read, m, _who, [word]: [Word, LockKind]) => (contentOf(read, m, word) ?? 0) <= 0,
+  exec: (m, who, [word, { sleeps }]) =>
+    follow(m, who, word) ? took(m, who, { word, reading: true, sleeps }) : undefined,
   waitsFor: (m, _who, [word]) => owner(m, word),
 });
 
 const tryLockOp = defineOp('trylock', {
-  exec: (m, who, [word, kind]: [Word, LockKind]) => {
-    if (m.cells.get(word.cell) !== 0) return false;
-    took(m, who, word, kind, who.index + 1);
+  exec: (m, who, [word, { sleeps }]: [Word, LockKind]) => {
+    if (!follow(m, who, word) || m.memory.load(word) !== 0) return false;
+    took(m, who, { word, reading: false, sleeps });
     return true;
   },
   describe: (_m, _who, _args, value) => ({ comment: String(value) }),
 });
 
 const unlockOp = defineOp('unlock', {
-  exec: (m, who, [word, kind]: [Word, LockKind]) => dropped(m, who, word, kind, 0),
+  exec: (m, who, [word, { sleeps }]: [Word, LockKind]) =>
+    dropped(m, who, { word, reading: false, sleeps }),
 });
 
 const readUnlockOp = defineOp('read_unlock', {
-  exec: (m, who, [word, kind]: [Word, LockKind]) =>
-    dropped(m, who, word, kind, m.cells.get(word.cell) + 1),
+  exec: (m, who, [word, { sleeps }]: [Word, LockKind]) =>
+    dropped(m, who, { word, reading: true, sleeps }),
 });
 
 const byAddress = { address: [0] };

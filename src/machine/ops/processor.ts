@@ -1,4 +1,5 @@
 import type { Actor } from '../actor.ts';
+import type { Cell } from '../cells.ts';
 import { enterAtomic, interruptible, leaveAtomic, type Cpu } from '../cpu.ts';
 import type { Machine } from '../machine.ts';
 import { defineOp, perform, type Steps } from '../op.ts';
@@ -6,6 +7,18 @@ import { fn, leaf, type AnyFn } from '../fn.ts';
 import { TASK } from '../cpu.ts';
 
 /** Interrupt state and inter-processor interrupts. */
+
+/** An enable without its disable. It stops the actor: what it does next, it does in a state it has not got. */
+function unbalanced(m: Machine, who: Actor, what: string): undefined {
+  m.violate({
+    kind: 'lock-leak',
+    actor: who.name,
+    object: own(m, who).name,
+    message: `${who.name} calls ${what}.`,
+    stops: true,
+  });
+  return undefined;
+}
 
 function own(m: Machine, who: Actor): Cpu {
   return m.cpu(who.cpu);
@@ -26,7 +39,10 @@ const irqSaveOp = defineOp('irq_save', {
 const irqRestoreOp = defineOp('irq_restore', {
   exec: (m, who, [flags]: [number]) => {
     const cpu = own(m, who);
-    if (flags === 0 && m.cells.get(cpu.irqOff) === 1) {
+    if (m.cells.get(cpu.irqOff) === 0) {
+      return unbalanced(m, who, 'local_irq_restore() with interrupts on');
+    }
+    if (flags === 0) {
       m.cells.set(cpu.irqOff, 0);
       leaveAtomic(m.cells, cpu);
     }
@@ -44,8 +60,28 @@ export const local_irq_restore = leaf(function* local_irq_restore(flags: number)
   yield* perform(irqRestoreOp, [flags]);
 });
 
+/**
+ * How often each actor has turned preemption off. The CPU's depth will not do: a spinlock or a handler
+ * keeps it above zero, and an enable too many would only be noticed when they end, if ever. Nobody but the
+ * actor itself looks before the run has ended, so this is a satellite.
+ */
+function preemptCell(m: Machine, actor: number): Cell {
+  const key = `preempt:${actor}`;
+  let cell = m.objects.get(key) as Cell | undefined;
+  if (cell === undefined) m.objects.set(key, (cell = m.cells.allocate()));
+  return cell;
+}
+
+/** How often has an actor turned preemption off without turning it on again? */
+export function preemptDepth(m: Machine, actor: number): number {
+  return m.cells.peek(preemptCell(m, actor));
+}
+
 const preemptOp = defineOp('preempt', {
   exec: (m, who, [change]: [1 | -1]) => {
+    const depth = preemptDepth(m, who.index) + change;
+    if (depth < 0) return unbalanced(m, who, 'preempt_enable() without preempt_disable()');
+    m.cells.poke(preemptCell(m, who.index), depth);
     if (change === 1) enterAtomic(m.cells, own(m, who));
     else leaveAtomic(m.cells, own(m, who));
     return undefined;

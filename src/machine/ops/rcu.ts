@@ -26,10 +26,14 @@ export function openSections(m: Machine): OpenSections {
     if (cells.get(cpu.atomic) > 0) cpus.push([cpu.index, cells.get(cpu.quiescent)]);
   }
   const tasks: [number, number][] = [];
+  cells.get(m.openCallbacks);
   for (const actor of m.actors) {
-    if (actor.kind !== 'task' && actor.kind !== 'softirq') continue;
     const own = m.cellsOf(actor.index);
-    if (cells.get(own.rcuNesting) > 0) tasks.push([actor.index, cells.get(own.rcuEnded)]);
+    const open =
+      actor.kind === 'task'
+        ? cells.get(own.rcuNesting) > 0
+        : actor.kind === 'softirq' && cells.peek(own.rcuNesting) > 0; // changes with openCallbacks
+    if (open) tasks.push([actor.index, cells.get(own.rcuEnded)]);
   }
   return m.sections.at(m.sections.id({ cpus, tasks })); // equal sets are one object: they cross a trie edge
 }
@@ -71,6 +75,7 @@ const graceOp = defineOp('grace_period', {
   guard: (read, m, _who, [open]: [OpenSections]) => allEnded(read, m, open),
   exec: (m, who) => {
     m.cells.set(m.cellsOf(who.index).rcuNesting, 1); // softirq context is a read-side section
+    m.cells.add(m.openCallbacks, 1);
     return undefined;
   },
   describe: (_m, who) => ({ event: who.name }),

@@ -23,7 +23,8 @@ export interface MachineSpecification {
 }
 
 /** What an actor does: a function of the state that `setup` made. */
-export type ActorBody<S> = (state: S) => Steps<unknown>;
+// Declared as a method, so that `safe()`, which knows no state, fits every scenario.
+export type ActorBody<S> = { body(state: S): Steps<unknown> }['body'];
 
 /** What the allocator answers: `either` explores both. */
 export interface AllocationSettings {
@@ -309,7 +310,9 @@ function isPredicate(value: unknown): value is Predicate<unknown> {
   if (typeof value !== 'object' || value === null) return false;
   if ('holds' in value) return true;
   if (!('variants' in value) || !Array.isArray(value.variants)) return false;
-  return 'predicate' in value && !isOnlyIn(value.predicate as never) && isPredicate(value.predicate);
+  return (
+    'predicate' in value && !isOnlyIn(value.predicate as never) && isPredicate(value.predicate)
+  );
 }
 
 function refusePredicate(where: string, site: Site | undefined): never {

@@ -78,6 +78,12 @@ export class Coroutine {
     this.statistics = options.statistics;
     const activation = new Activation(this.patches, this.cpu);
     const steps = within(activation, () => begin());
+    if (typeof (steps as Partial<Steps<unknown>> | undefined)?.next !== 'function') {
+      throw new GracewalkError('E119', `what ${name} does is no generator`, {
+        notes: ['an actor is a generator function, or returns a call of one'],
+        help: `write *${name.replace(/\W.*/, '')}(state) { ... } with the star`,
+      });
+    }
     this.statistics.generators++;
     this.root = this.node(steps, activation, null, undefined, false);
     this.live = { steps, activation, node: this.root };
@@ -202,8 +208,20 @@ function advance(
   if (typeof step.value !== 'object' || step.value === null || !('def' in step.value)) {
     throw notAnOperation(step.value, activation);
   }
+  if (step.value.args.includes(undefined)) throw undefinedArgument(activation, stack);
   freeze(step.value.args);
   return { op: step.value, result: undefined, trace: stack };
+}
+
+function undefinedArgument(activation: Activation, stack: string | null): GracewalkError {
+  const title = activation.frame?.fn.title ?? 'an operation';
+  const sites = outside(parseStack(stack ?? ''));
+  const inside = sites.findIndex((site) => site.function === title);
+  return new GracewalkError('E120', `${title}() was given undefined`, {
+    site: sites[inside + 1],
+    notes: ['is it a field that setup() does not return, or a misspelt name?'],
+    help: 'words come from m.memory.variable(name) or from the kernel structures in gracewalk/linux',
+  });
 }
 
 /**

@@ -119,6 +119,12 @@ export function outside(sites: readonly Site[]): Site[] {
   return sites.filter((site) => !machinery.test(site.file));
 }
 
+function noGenerator(name: string): GracewalkError {
+  return new GracewalkError('E119', `the replacement of ${name}() is no generator`, {
+    help: `write patch(${name}, function* (...) { ... }), or patch(${name}, nop)`,
+  });
+}
+
 function make<A extends readonly unknown[], V>(
   body: (...args: A) => Steps<V>,
   isLeaf: boolean,
@@ -137,7 +143,10 @@ function make<A extends readonly unknown[], V>(
     activation.entered.add(made);
     const patched = activation.patches.get(made) as ((...args: A) => Steps<V>) | undefined;
     try {
-      const value = yield* (patched ?? body)(...args);
+      const inner = (patched ?? body)(...args);
+      if (typeof (inner as Partial<Steps<V>> | undefined)?.next !== 'function')
+        throw noGenerator(body.name);
+      const value = yield* inner;
       activation.returned.push({ fn: made as unknown as AnyFn, value });
       return value;
     } finally {

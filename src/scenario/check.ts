@@ -6,7 +6,13 @@ import { siteOf } from '../machine/coroutine.ts';
 import { VIOLATION_KINDS, type ViolationKind } from '../machine/violation.ts';
 import type { LimitHit, RunReport, VariantResult, Verdict } from './result.ts';
 import { View } from './predicates.ts';
-import { buildVariant, definitionOf, type BuiltVariant, type Observation } from './program.ts';
+import {
+  buildVariant,
+  definitionOf,
+  judge,
+  type BuiltVariant,
+  type Observation,
+} from './program.ts';
 import { recordRun, replayRun } from './record.ts';
 import type { Scenario, ScenarioDefinition, Variant } from './scenario.ts';
 import { formatToken } from './token.ts';
@@ -210,7 +216,7 @@ class Check {
       },
       stepped: () => {
         for (const [title, predicate] of built.stateSometimes) {
-          if (!built.seen.has(title) && predicate(peeked)) built.seen.add(title);
+          if (!built.seen.has(title) && judge(title, predicate, peeked)) built.seen.add(title);
         }
       },
     });

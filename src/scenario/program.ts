@@ -1,3 +1,4 @@
+import { GracewalkError } from '../base/errors.ts';
 import type { ExecutedStep, Program, ProgramActor, StepCheck } from '../explore/run.ts';
 import type { Actor } from '../machine/actor.ts';
 import { Machine } from '../machine/machine.ts';
@@ -165,6 +166,19 @@ function bystander(name: string, column: string): Omit<Actor, 'index' | 'kind'> 
   return { name, column, cpu: -1, daemon: false, shared: false, creator: -1 };
 }
 
+/** Evaluates a state predicate, and refuses what is neither true nor false (a generator is always truthy). */
+export function judge(
+  name: string,
+  predicate: StatePredicate<unknown>,
+  view: View<unknown>,
+): boolean {
+  const holds: unknown = predicate(view);
+  if (typeof holds === 'boolean') return holds;
+  throw new GracewalkError('E119', `'${name}' is neither true nor false but ${typeof holds}`, {
+    help: 'a predicate compares what it reads with v.read(word), without yield*',
+  });
+}
+
 const observeOp = defineOp('observe', {
   exec: (_machine, _who, [evaluate]: [() => boolean]) => evaluate(),
   describe: (_machine, who, _args, holds) => ({
@@ -183,7 +197,7 @@ function observer(
   const view = new View(machine, state, machine.cells);
   const actor = machine.addActor({ ...bystander(name, ''), kind: 'observer' });
   const evaluate = (): boolean => {
-    const holds = predicate(view);
+    const holds = judge(name, predicate, view);
     if (holds && mode === 'sometimes') seen.add(name);
     if (!holds && mode === 'always') {
       machine.violate({

@@ -118,15 +118,15 @@ const queueOp = defineOp('call_rcu', {
   },
 });
 
-type QueueArgs = [
-  callback: AnyFn,
-  args: readonly unknown[],
-  effect: ((m: Machine) => void) | undefined,
-];
+type QueueArgs = [callback: AnyFn, args: readonly unknown[], effect: ((m: Machine) => void) | null];
 
 /** Runs `callback(...args)` after a grace period that begins now. */
-export function* queue_callback(...args: QueueArgs): Steps<void> {
-  yield* perform(queueOp, args);
+export function* queue_callback(
+  callback: AnyFn,
+  args: readonly unknown[],
+  effect?: ((m: Machine) => void) | null,
+): Steps<void> {
+  yield* perform(queueOp, [callback, args, effect ?? null]);
 }
 
 const snapshotOp = defineOp('start_grace_period', {

@@ -63,7 +63,7 @@ function hold(m: Machine, actor: number, list: readonly Hold[]): void {
 
 function owner(m: Machine, word: Word): string {
   const value = m.cells.peek(word.cell);
-  if (value > 0) return `${word.name}, held by ${m.actor(value - 1).name}`;
+  if (value > 0) return `${word.name}, held by ${writer(m, value)}`;
   return value < 0 ? `${word.name}, held by ${-value} reader${value < -1 ? 's' : ''}` : word.name;
 }
 
@@ -120,13 +120,19 @@ function refuse(m: Machine, who: Actor, { word, reading }: Hold, value: number):
 
 function holder(m: Machine, who: Actor, word: Word, value: number): string {
   if (value === 0) return 'which is free';
-  const own = heldBy(m, who.index).find((held) => held.word === word);
+  if (value > 0 && value !== who.index + 1) return `which ${writer(m, value)} holds`;
+  const own = heldBy(m, who.index).find((held) => held.word === word && held.reading === value < 0);
   if (own) {
     const kind = own.sleeps ? 'sleeping' : 'spinning';
     return `which it holds as a ${kind} lock for ${own.reading ? 'reading' : 'writing'}`;
   }
-  if (value > 0) return `which ${m.actors[value - 1]?.name ?? 'nobody here'} holds`;
-  return value === -1 ? 'which 1 other reader holds' : `which ${-value} other readers hold`;
+  if (value > 0) return 'which it never took';
+  return value === -1 ? 'which another reader holds' : `which ${-value} other readers hold`;
+}
+
+/** A lock is a word, and anybody may have written anything to it. */
+function writer(m: Machine, value: number): string {
+  return m.actors[value - 1]?.name ?? 'nobody';
 }
 
 const writeLockOp = defineOp('lock', {

@@ -1,33 +1,54 @@
-import type { Sanitizer } from '../machine/machine.ts';
+import type { Actor } from '../machine/actor.ts';
+import type { Machine, Sanitizer } from '../machine/machine.ts';
+import { heldBy } from '../machine/ops/locks.ts';
+import { preemptDepth } from '../machine/ops/processor.ts';
+import type { ViolationKind } from '../machine/violation.ts';
 
-/** What an actor must not leave behind when it ends: interrupts off, locks held. */
+/**
+ * What an actor must not leave behind when it ends: interrupts or preemption off, locks held, a read-side
+ * section open. Handlers and callbacks end too, and what they leave is left for good.
+ */
 export const leftovers: Sanitizer = {
   name: 'leftovers',
 
   quiescence(machine, results) {
     for (const { actor } of results) {
-      if (actor.cpu >= 0 && actor.kind === 'task') {
-        const cpu = machine.cpu(actor.cpu);
-        if (machine.cells.peek(cpu.irqOff) !== 0) {
-          machine.violate({
-            kind: 'irq-leak',
-            actor: actor.name,
-            object: cpu.name,
-            message: `${actor.name} ends with interrupts off.`,
-            stops: false,
-          });
-        }
+      leftOnCpu(machine, actor);
+      const names = heldBy(machine, actor.index).map(({ word }) => word.name);
+      if (names.length > 0) {
+        complain(machine, actor, 'lock-leak', names.join(', '), `holding ${listed(names)}`);
       }
-      const held = machine.cells.peek(machine.cellsOf(actor.index).locks);
-      if (held !== 0) {
-        machine.violate({
-          kind: 'lock-leak',
-          actor: actor.name,
-          object: actor.name,
-          message: `${actor.name} ends holding ${held} lock${held === 1 ? '' : 's'}.`,
-          stops: false,
-        });
+      if (machine.cells.peek(machine.cellsOf(actor.index).rcuNesting) > 0) {
+        const what = 'inside an RCU read-side section';
+        complain(machine, actor, 'rcu-misuse', 'rcu_read_lock', what);
       }
     }
   },
 };
+
+function leftOnCpu(machine: Machine, actor: Actor): void {
+  if (actor.cpu < 0) return;
+  const cpu = machine.cpu(actor.cpu);
+  if (actor.kind === 'task' && machine.cells.peek(cpu.irqOff) !== 0) {
+    complain(machine, actor, 'irq-leak', cpu.name, 'with interrupts off');
+  }
+  if (preemptDepth(machine, actor.index) > 0) {
+    complain(machine, actor, 'lock-leak', cpu.name, 'with preemption off');
+  }
+}
+
+function complain(
+  machine: Machine,
+  actor: Actor,
+  kind: ViolationKind,
+  object: string,
+  how: string,
+): void {
+  const message = `${actor.name} ends ${how}.`;
+  machine.violate({ kind, actor: actor.name, object, message, stops: false });
+}
+
+function listed(names: readonly string[]): string {
+  if (names.length < 2) return names.join('');
+  return `${names.slice(0, -1).join(', ')} and ${names.at(-1) ?? ''}`;
+}

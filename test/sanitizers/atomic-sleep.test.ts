@@ -71,6 +71,16 @@ describe('sleeping where it is not allowed', () => {
     expect(kinds).toEqual([ATOMIC]);
   });
 
+  test('an unbalanced preempt_enable() does not hide it', () => {
+    const kinds = run(function* (locks) {
+      yield* preempt_enable();
+      const flags = yield* local_irq_save();
+      yield* sleep(locks);
+      yield* local_irq_restore(flags);
+    });
+    expect(kinds).toEqual(['lock-leak: CPU0 calls preempt_enable() without preempt_disable().']);
+  });
+
   test('in an RCU read-side section', () => {
     const kinds = run(function* (locks) {
       yield* rcu_nest(1);

@@ -1,7 +1,17 @@
-import { expect, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
+import { fn } from '../../src/machine/fn.ts';
+import type { Steps } from '../../src/machine/op.ts';
 import { mutex_lock, mutex_unlock, spin_lock, spin_unlock } from '../../src/machine/ops/locks.ts';
 import { READ_ONCE, WRITE_ONCE } from '../../src/machine/ops/memory.ts';
-import { local_irq_restore, local_irq_save } from '../../src/machine/ops/processor.ts';
+import {
+  csd_lock_wait,
+  local_irq_restore,
+  local_irq_save,
+  preempt_disable,
+  preempt_enable,
+  send_ipi,
+} from '../../src/machine/ops/processor.ts';
+import { rcu_nest } from '../../src/machine/ops/rcu.ts';
 import { build } from '../zoo/program.ts';
 import { found } from './found.ts';
 
@@ -40,7 +50,7 @@ test('a task ends holding locks', () => {
       },
     ],
   });
-  expect(found(program)).toEqual(['lock-leak: CPU0 ends holding 2 locks.']);
+  expect(found(program)).toEqual(['lock-leak: CPU0 ends holding mutex and lock.']);
 });
 
 test('an early return forgets the lock, in one order only', () => {
@@ -55,7 +65,7 @@ test('an early return forgets the lock, in one order only', () => {
       },
     ],
   });
-  expect(found(program)).toEqual(['lock-leak: CPU1 ends holding 1 lock.']);
+  expect(found(program)).toEqual(['lock-leak: CPU1 ends holding lock.']);
 });
 
 test('nothing is found if interrupts are on and every lock is dropped', () => {
@@ -73,4 +83,93 @@ test('nothing is found if interrupts are on and every lock is dropped', () => {
     ],
   });
   expect(found(program)).toEqual([]);
+});
+
+/** What one task alone leaves behind. */
+function alone(task: () => Steps<unknown>): string[] {
+  return found(build({ words: {}, threads: () => [task] }));
+}
+
+describe('sections left open', () => {
+  const leaves = (open: () => Steps<void>) =>
+    fn(function* leaves(): Steps<void> {
+      yield* open();
+    });
+
+  test('an RCU read-side section, of a task and of a handler', () => {
+    const how = 'ends inside an RCU read-side section.';
+    expect(alone(() => rcu_nest(1))).toEqual([`rcu-misuse: CPU0 ${how}`]);
+    const handler = leaves(() => rcu_nest(1));
+    expect(alone(() => send_ipi(0, handler, []))).toEqual([`rcu-misuse: IPI: leaves ${how}`]);
+  });
+
+  test('preemption off, by a task and by a handler', () => {
+    expect(alone(() => preempt_disable())).toEqual(['lock-leak: CPU0 ends with preemption off.']);
+    expect(alone(() => send_ipi(0, leaves(preempt_disable), []))).toEqual([
+      'lock-leak: IPI: leaves ends with preemption off.',
+    ]);
+  });
+
+  test('nothing is found if each is closed as often as it was opened', () => {
+    const kinds = alone(function* () {
+      yield* rcu_nest(1);
+      yield* preempt_disable();
+      yield* preempt_disable();
+      yield* preempt_enable();
+      yield* rcu_nest(-1);
+      yield* preempt_enable();
+    });
+    expect(kinds).toEqual([]);
+  });
+});
+
+describe('sections closed that were not open', () => {
+  const ENABLES = 'calls preempt_enable() without preempt_disable().';
+  const RESTORES = 'lock-leak: CPU0 calls local_irq_restore() with interrupts on.';
+
+  test('preempt_enable()', () => {
+    expect(alone(() => preempt_enable())).toEqual([`lock-leak: CPU0 ${ENABLES}`]);
+  });
+
+  test('preempt_enable() where something else keeps preemption off', () => {
+    const kinds = alone(function* () {
+      const flags = yield* local_irq_save();
+      yield* preempt_enable();
+      yield* local_irq_restore(flags);
+    });
+    expect(kinds).toEqual([`lock-leak: CPU0 ${ENABLES}`]);
+  });
+
+  test('preempt_enable() in a handler that interrupts a section', () => {
+    const enables = fn(function* enables(): Steps<void> {
+      yield* preempt_enable();
+    });
+    const kinds = alone(function* () {
+      yield* preempt_disable();
+      yield* csd_lock_wait(yield* send_ipi(0, enables, []));
+      yield* preempt_enable();
+    });
+    expect(kinds).toEqual([`lock-leak: IPI: enables ${ENABLES}`]);
+  });
+
+  test('local_irq_restore(), of either state', () => {
+    expect(alone(() => local_irq_restore(0))).toEqual([RESTORES]);
+    const kinds = alone(function* () {
+      const outer = yield* local_irq_save();
+      const inner = yield* local_irq_save();
+      yield* local_irq_restore(outer);
+      yield* local_irq_restore(inner);
+    });
+    expect(kinds).toEqual([RESTORES]);
+  });
+
+  test('nothing is found if nested sections are closed from the inside out', () => {
+    const kinds = alone(function* () {
+      const outer = yield* local_irq_save();
+      const inner = yield* local_irq_save();
+      yield* local_irq_restore(inner);
+      yield* local_irq_restore(outer);
+    });
+    expect(kinds).toEqual([]);
+  });
 });

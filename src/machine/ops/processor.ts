@@ -36,16 +36,19 @@ const irqSaveOp = defineOp('irq_save', {
   },
 });
 
+/**
+ * As the processor does it: what the flags say, whatever was before. Restoring "off" where interrupts are on
+ * (two sections closed in the wrong order) turns them off. Where a variant has patched `local_irq_save` away
+ * there is nothing to restore.
+ */
 const irqRestoreOp = defineOp('irq_restore', {
   exec: (m, who, [flags]: [number]) => {
     const cpu = own(m, who);
-    if (m.cells.get(cpu.irqOff) === 0) {
-      return unbalanced(m, who, 'local_irq_restore() with interrupts on');
-    }
-    if (flags === 0) {
-      m.cells.set(cpu.irqOff, 0);
-      leaveAtomic(m.cells, cpu);
-    }
+    if (flags !== 0 && flags !== 1) return undefined;
+    if (m.cells.get(cpu.irqOff) === flags) return undefined;
+    m.cells.set(cpu.irqOff, flags);
+    if (flags === 1) enterAtomic(m.cells, cpu);
+    else leaveAtomic(m.cells, cpu);
     return undefined;
   },
 });

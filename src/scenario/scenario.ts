@@ -333,7 +333,7 @@ function thereAre(names: readonly string[]): string {
 function didYouMean(typed: string | undefined, names: readonly string[]): string | null {
   if (typed === undefined) return null;
   const pairs = (text: string): string[] =>
-    [...text.toLowerCase()].map((letter, at, all) => letter + (all[at + 1] ?? ''));
+    Array.from(text, (_letter, at) => text.slice(at, at + 2).toLowerCase());
   const mine = pairs(typed);
   let best: string | null = null;
   let most = 0.5;

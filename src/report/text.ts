@@ -28,7 +28,7 @@ export function renderCheck(results: readonly VariantResult[], options: TextOpti
     const own = results.filter(({ scenario }) => scenario === id);
     blocks.push(summary(own, options), ...own.flatMap((result) => detail(result, options)));
   }
-  if (results.length > 0) blocks.push(closing(results));
+  if (results.length > 0) blocks.push(prose(closing(results), options));
   return blocks.join('\n');
 }
 
@@ -37,21 +37,59 @@ function summary(results: readonly VariantResult[], { painter, width: most }: Te
   if (!first) return '';
   const common = commonAssumptions(results);
   const width = Math.max(...results.map(({ variant }) => variant.length));
-  const lines = results.map((result) => {
-    const other = result.machineTitle === first.machineTitle ? '' : `   (${result.machineTitle})`;
+  const rows = results.map((result) => {
     const word = verdictWord(result, painter);
-    return `  ${result.variant.padEnd(width)}   ${word} ${remark(result, common)}${other}`;
+    const runs = counted(result.explored.runs, 'run').padEnd(RUNS_WIDTH);
+    const start = `  ${result.variant.padEnd(width)}   ${word} ${runs}`;
+    const column = 2 + width + 3 + WORD_WIDTH + 1 + runs.length + 1;
+    const own = remark(result, common);
+    const other = result.machineTitle === first.machineTitle ? '' : `(${result.machineTitle})`;
+    return [start, ...remarkLines(own, other, column, most)].join('').replace(/ +$/gm, '');
   });
   return [
     `${first.scenario}    ${first.machineTitle}, SC`,
     '',
-    ...lines,
+    ...rows,
     '',
     ...assumptionLines(common, most),
   ].join('\n');
 }
 
 const WORD_WIDTH = 12;
+const RUNS_WIDTH = 11;
+/** A remark has at least so much room, or it stands below its row. */
+const REMARK_WIDTH = 20;
+
+/** What stands behind the number of runs, up to the width; the rest on lines of its own below the remark. */
+function remarkLines(own: string, machine: string, column: number, width: number): string[] {
+  const whole = [own, machine].filter((part) => part !== '').join('   ');
+  if (whole === '') return [];
+  if (column + whole.length <= width) return [` ${whole}`];
+  const beside = width - column >= REMARK_WIDTH;
+  const indent = beside ? column : 6;
+  const lines = foldList(own, width - indent);
+  const last = lines.at(-1) ?? '';
+  const fits = indent + last.length + 3 + machine.length <= width;
+  if (machine !== '' && fits && own !== '') lines[lines.length - 1] = `${last}   ${machine}`;
+  else if (machine !== '') lines.push(...fold(machine, width - indent).split('\n'));
+  const [head = '', ...more] = lines.filter((line) => line !== '');
+  const below = `\n${' '.repeat(indent)}`;
+  return [beside ? ` ${head}` : `${below}${head}`, ...more.map((line) => `${below}${line}`)];
+}
+
+/** Kinds and assumptions stay in one piece if they can. */
+function foldList(text: string, width: number): string[] {
+  const items = text.replace(/(?<![,;]) /g, '\u00a0');
+  const whole = items.split(' ').every((item) => item.length <= width);
+  return fold(whole ? items : text, width)
+    .replaceAll('\u00a0', ' ')
+    .split('\n');
+}
+
+/** Sentences, folded. Two of them have two spaces between them, which must not end a line. */
+function prose(text: string, { width }: TextOptions): string {
+  return fold(text, width).replace(/ +$/gm, '');
+}
 
 function verdictWord({ verdict, ok }: VariantResult, painter: Painter): string {
   const word = verdict === 'safe' ? verdict : verdict.toUpperCase();
@@ -63,13 +101,11 @@ function verdictWord({ verdict, ok }: VariantResult, painter: Painter): string {
 }
 
 function remark(result: VariantResult, common: readonly string[]): string {
-  const { explored, verdict, kinds, ok } = result;
-  const runs = counted(explored.runs, 'run').padEnd(11);
-  if (verdict === 'fails') return `${runs} ${kinds.join(', ')}${ok ? ', as expected' : ''}`;
-  if (verdict === 'inconclusive') return `${runs} ${result.limit ? stoppedBy(result.limit) : ''}`;
-  if (!ok) return `${runs} expected ${expectation(result)}`;
-  const own = result.assumptions.filter((each) => !common.includes(each));
-  return `${runs} ${own.join('; ')}`.trimEnd();
+  const { verdict, kinds, ok } = result;
+  if (verdict === 'fails') return `${kinds.join(', ')}${ok ? ', as expected' : ''}`;
+  if (verdict === 'inconclusive') return result.limit ? stoppedBy(result.limit) : '';
+  if (!ok) return `expected ${expectation(result)}`;
+  return result.assumptions.filter((each) => !common.includes(each)).join('; ');
 }
 
 function expectation({ expected }: VariantResult): string {
@@ -143,14 +179,14 @@ function detail(result: VariantResult, options: TextOptions): string[] {
     parts.push(failure(result, run, options));
   }
   if (!ok && verdict === 'inconclusive' && result.limit)
-    parts.push(inconclusive(result, result.limit));
+    parts.push(prose(inconclusive(result, result.limit), options));
   if (!ok && verdict === 'vacuous' && Object.values(result.sometimes).includes('never'))
-    parts.push(vacuous(result));
+    parts.push(prose(vacuous(result), options));
   const missing = result.expected.kinds.filter((kind) => !result.kinds.includes(kind));
-  if (!ok && verdict === 'fails' && missing.length > 0) {
-    parts.push(
-      `${result.scenario} / ${result.variant}: expected ${missing.join(', ')} as well, which never happened\n`,
-    );
+  // Under a limit the rest was not tried, so nothing can be said of what never happens.
+  if (!ok && verdict === 'fails' && missing.length > 0 && result.limit === null) {
+    const what = `expected ${missing.join(', ')} as well, which never happened`;
+    parts.push(prose(`${result.scenario} / ${result.variant}: ${what}\n`, options));
   }
   return [...parts, ...(ok ? [] : located(result, options))];
 }
@@ -166,12 +202,12 @@ function failure(result: VariantResult, run: RunReport, options: TextOptions): s
   return [
     `${result.scenario} / ${result.variant}: ${kind}`,
     '',
-    fold(violation?.message ?? '', options.width),
+    prose(violation?.message ?? '', options),
     paintFailing(renderDiagram(run, options), options.painter),
-    ...run.waiting.map((line) => `${line}.`),
+    ...run.waiting.map((line) => prose(`${line}.`, options)),
     ...(run.waiting.length > 0 ? [''] : []),
-    ...leftBehind(run, options),
-    minimal,
+    ...leftBehind(run, options).map((line) => prose(line, options)),
+    prose(minimal, options),
     '',
     `Replay: gracewalk replay ${shellWord(result.token ?? '')}`,
     '',

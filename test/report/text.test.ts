@@ -126,9 +126,15 @@ Replay: gracewalk replay 'pv-tlb-flush/pv,norcu@b3c9f1/1.a2-xy'
     );
   });
 
+  it('says nothing of the other kinds if a limit has ended the search', () => {
+    const expected = { verdict: 'fails' as const, kinds: ['use-after-free', 'leak'] as const };
+    const limit = { name: 'switches', value: 3 };
+    expect(check([{ ...UNEXPECTED, expected, limit }])).not.toContain('never happened');
+  });
+
   it('that is safe instead says what it should have been', () => {
     const safe = { ...FAILING, verdict: 'safe' as const, kinds: [], ok: false, run: null };
-    expect(check([safe])).toMatch(
+    expect(check([safe], { width: 100 })).toMatch(
       /^ {2}pv, no rcu {3}safe .* expected to fail with use-after-free$/m,
     );
   });
@@ -167,9 +173,10 @@ This is not a pass.  Raise --limit runs= or drop the limit.
     ['switches', 3, 'up to 3 context switches', 'drop the limit'],
     ['switches', 1, 'up to 1 context switch were', 'drop the limit'],
   ])('inconclusive by %s', (name, value, what, advice) => {
-    expect(stopped({ name, value })).toContain(what);
-    expect(stopped({ name, value })).toContain('This is not a pass.');
-    expect(stopped({ name, value })).toContain(advice);
+    const text = stopped({ name, value }).replace(/\s+/g, ' ');
+    expect(text).toContain(what);
+    expect(text).toContain('This is not a pass.');
+    expect(text).toContain(advice);
   });
 
   it('inconclusive by the bound of a loop is E302, at its place', () => {
@@ -205,6 +212,50 @@ This is not a pass.  Raise --limit runs= or drop the limit.
     );
     expect(text).toMatch(/^verdict: vacuous \(exit 4\), not safe +\[E201\]$/m);
     expect(text).not.toContain('never seen');
+  });
+});
+
+describe('what is too long for the width', () => {
+  const long = result({
+    variant: 'a variant with quite a long name',
+    verdict: 'fails',
+    kinds: ['use-after-free', 'stale-translation'],
+    expected: { verdict: 'fails', kinds: ['use-after-free', 'stale-translation'] },
+    machineTitle: 'arm64, 2 CPUs',
+  });
+
+  it('goes on below the remark, kinds in one piece', () => {
+    expect(check([result(), { ...long, variant: 'three words long' }])).toContain(`
+  pv, rcu            safe         1,341 runs
+  three words long   FAILS        1,341 runs  use-after-free,
+                                              stale-translation,
+                                              as expected   (arm64, 2 CPUs)
+`);
+  });
+
+  it('stands below the row if there is no room beside it', () => {
+    expect(check([result(), long], { width: 64 })).toContain(`
+  pv, rcu                            safe         1,341 runs
+  a variant with quite a long name   FAILS        1,341 runs
+      use-after-free, stale-translation, as expected
+      (arm64, 2 CPUs)
+`);
+  });
+
+  it('is folded, and no line ends in a space', () => {
+    const stopped = { verdict: 'inconclusive' as const, ok: false, variant: 'two words' };
+    const lines = check(
+      [
+        result({ ...stopped, limit: { name: 'switches', value: 3 } }),
+        result({ ...stopped, verdict: 'vacuous', sometimes: { 'is seen': 'never' } }),
+        { ...long, variant: 'three words long' },
+        UNEXPECTED,
+      ],
+      { width: 48, layout: 'tagged' },
+    ).split('\n');
+    const prose = lines.filter((line) => !/^Replay|^ {2}\S.* runs?$/.test(line));
+    expect(prose.filter((line) => line.length > 48)).toEqual([]);
+    expect(lines.filter((line) => line.endsWith(' '))).toEqual([]);
   });
 });
 

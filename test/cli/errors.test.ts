@@ -283,6 +283,64 @@ test('E101: an operation that is never yielded', async () => {
   `);
 });
 
+test('E101: a star is missing', async () => {
+  const file = join(folder, 'missing-star.ts');
+  writeFileSync(
+    file,
+    `import { fn, safe, scenario } from 'gracewalk';
+import { x86_64 } from 'gracewalk/arch';
+import { READ_ONCE } from 'gracewalk/linux';
+const reader = fn(function* reader(x) {
+  yield READ_ONCE(x);
+});
+export default scenario('missing-star', {
+  machine: x86_64({ cpus: 1 }),
+  setup: (m) => m.memory.variable('x'),
+  run: { CPU0: (x) => reader(x) },
+  sometimes: {},
+  variants: { only: safe() },
+});
+`,
+  );
+  expect(await complaint(file)).toMatchInlineSnapshot(`
+    "error: an actor yielded something that is not an operation
+      --> /tmp/missing-star.ts:5:9, variant 'only'
+    5 |   yield READ_ONCE(x);
+      |         ^^^^^^^^^^^^ handed over, not run
+    note: \`yield f()\` hands over the function itself; \`yield* f()\` runs it
+    help: write \`yield* READ_ONCE();\`                                   [E101]
+    exit 2"
+  `);
+});
+
+test('E108: a scenario without witnesses', async () => {
+  const file = join(folder, 'no-sometimes.ts');
+  writeFileSync(
+    file,
+    `import { safe, scenario } from 'gracewalk';
+import { x86_64 } from 'gracewalk/arch';
+import { READ_ONCE } from 'gracewalk/linux';
+export default scenario('no-sometimes', {
+  machine: x86_64({ cpus: 1 }),
+  setup: (m) => m.memory.variable('x'),
+  run: { CPU0: (x) => READ_ONCE(x) },
+  variants: { only: safe() },
+});
+`,
+  );
+  expect(await complaint(file)).toMatchInlineSnapshot(`
+    "error: scenario no-sometimes has no sometimes
+      --> /tmp/no-sometimes.ts:4:16
+    4 | export default scenario('no-sometimes', {
+      |                ^^^^^^^^
+    note: it names what must be seen in some run, so that nobody is misled by a
+          check of nothing
+    help: add \`sometimes: { 'the walk succeeds': returned(walk, 1) }\`; if there
+          is nothing to see, \`sometimes: {}\`                            [E108]
+    exit 2"
+  `);
+});
+
 test('E102: an actor on a CPU that the machine does not have', async () => {
   expect(await complaint(fixture('unknown-cpu'))).toMatchInlineSnapshot(`
     "error: no actor 'CPU2'
@@ -301,7 +359,7 @@ test('E301: a spin loop', async () => {
     "error: spin loop in CPU1 makes no progress
       --> test/fixtures/cli/spins.ts:14:22, variant 'only'
     14 |       while ((yield* READ_ONCE(lock)) !== 0);
-       |                      ^^^^^^^^^^^^^^^ read the same value 3 times
+       |                      ^^^^^^^^^^^^^^^ read the same value 12 times
     note: each further round would be explored as a new run, without end
     help: say what is waited for: \`yield* spin_until([word], (value) => ...)\`;
           the engine then explores each change once instead of each retry

@@ -16,7 +16,7 @@ import {
   type Word,
 } from '../../src/index.ts';
 import { mutex_lock, mutex_unlock } from '../../src/machine/ops/locks.ts';
-import { READ_ONCE } from '../../src/machine/ops/memory.ts';
+import { READ_ONCE, WRITE_ONCE } from '../../src/machine/ops/memory.ts';
 import { preempt_disable, preempt_enable } from '../../src/machine/ops/processor.ts';
 import { checkVariant } from '../../src/scenario/check.ts';
 
@@ -149,6 +149,26 @@ describe('a patch', () => {
     expect(patched(reader, undefined)).toContain('E108: patch() of reader() by something');
     expect(patched(reader, nop)).toBe('nothing');
   });
+});
+
+test('a loop of some rounds is no spin loop, although it reads the same value in each', () => {
+  const counting = (rounds: number): Scenario =>
+    scenario<Word>('counting', {
+      machine: x86_64({ cpus: 2 }),
+      setup: (m) => m.memory.variable('x'),
+      run: {
+        *CPU0(x) {
+          for (let round = 0; round < rounds; round++) yield* READ_ONCE(x);
+        },
+        CPU1: (x) => WRITE_ONCE(x, 1),
+      },
+      sometimes: {},
+      variants: { only: safe() },
+    });
+  const check = (question: Scenario) =>
+    checkVariant(question, 'only', { limits: {}, now: () => 0 }).verdict;
+  expect(check(counting(12))).toBe('safe');
+  expect(() => check(counting(40))).toThrow(expect.objectContaining({ code: 'E301' }));
 });
 
 test('a task that cannot have its CPU waits for the task that has it, not for an interrupt handler', () => {

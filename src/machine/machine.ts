@@ -261,7 +261,8 @@ export class Machine {
     cells.set(own.status, FINISHED);
     if (who.kind !== 'softirq' || cells.get(own.rcuNesting) === 0) return;
     cells.add(this.openCallbacks, -1);
-    cells.set(own.rcuNesting, 0);
-    cells.set(own.rcuEnded, cells.get(own.rcuEnded) + 1);
+    const open = cells.get(own.rcuNesting) - 1; // what it opened itself and left open stays open
+    cells.set(own.rcuNesting, open);
+    if (open === 0) cells.set(own.rcuEnded, cells.get(own.rcuEnded) + 1);
   }
 }

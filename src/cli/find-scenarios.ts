@@ -2,7 +2,7 @@ import { accessSync, constants, existsSync, readdirSync, statSync } from 'node:f
 import { basename, join, relative, resolve, sep } from 'node:path';
 import { GracewalkError } from '../base/errors.ts';
 import { displayName } from './source-lines.ts';
-import { suggest } from './suggest.ts';
+import { suggest } from '../base/suggest.ts';
 
 /** A scenario that ships with the package: scenarios/<subject>/<name>.ts. */
 export interface BuiltIn {

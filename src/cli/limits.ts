@@ -1,6 +1,6 @@
 import { GracewalkError } from '../base/errors.ts';
 import type { Limits } from '../scenario/check.ts';
-import { suggest } from './suggest.ts';
+import { suggest } from '../base/suggest.ts';
 
 type LimitName = keyof Limits;
 

@@ -6,7 +6,7 @@ import { SCENARIO_FOLDER } from './package.ts';
 import { VERBS, commands } from './program.ts';
 import { reportError } from './report-error.ts';
 import { Session } from './session.ts';
-import { suggest } from './suggest.ts';
+import { suggest } from '../base/suggest.ts';
 
 /** The whole program: arguments in, exit code out. Never throws for anything that a person did. */
 export async function run(argv: readonly string[]): Promise<ExitCode> {

@@ -2,7 +2,7 @@ import { GracewalkError } from '../base/errors.ts';
 import { variantNames } from '../scenario/check.ts';
 import type { Scenario } from '../scenario/scenario.ts';
 import type { Loaded } from './load-scenarios.ts';
-import { suggest } from './suggest.ts';
+import { suggest } from '../base/suggest.ts';
 
 export interface Planned extends Loaded {
   readonly variant: string;

@@ -236,7 +236,7 @@ function freeze(value: unknown): void {
 
 /** Most of the time it is what a call made, and the call is where the star is missing. */
 function notAnOperation(value: unknown, activation: Activation): GracewalkError {
-  const call = activation['unstarted'].get(value as object);
+  const call = activation.callOf(value as object);
   return new GracewalkError('E101', 'an actor yielded something that is not an operation', {
     site: call && outside(parseStack(call.at.stack ?? ''))[0],
     label: call && 'handed over, not run',

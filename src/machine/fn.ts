@@ -76,6 +76,11 @@ export class Activation {
     this.unstarted.delete(steps);
   }
 
+  /** The call that made these steps, if they have not begun. */
+  callOf(steps: object): { readonly name: string; readonly at: Error } | undefined {
+    return this.unstarted.get(steps);
+  }
+
   /** Throws E101 if something was called and never ran. */
   finish(): void {
     const first = this.unstarted.values().next();

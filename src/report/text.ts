@@ -180,7 +180,7 @@ function detail(result: VariantResult, options: TextOptions): string[] {
   }
   if (!ok && verdict === 'inconclusive' && result.limit)
     parts.push(prose(inconclusive(result, result.limit), options));
-  if (!ok && verdict === 'vacuous' && Object.values(result.sometimes).includes('never'))
+  if (!ok && verdict === 'vacuous' && saysNothing(result))
     parts.push(prose(vacuous(result), options));
   const missing = result.expected.kinds.filter((kind) => !result.kinds.includes(kind));
   // Under a limit the rest was not tried, so nothing can be said of what never happens.
@@ -255,10 +255,18 @@ function inconclusive(result: VariantResult, limit: LimitHit): string {
   return lines.join('\n');
 }
 
+function saysNothing({ explored, sometimes }: VariantResult): boolean {
+  return explored.runs === 0 || Object.values(sometimes).includes('never');
+}
+
 function vacuous(result: VariantResult): string {
   const never = Object.keys(result.sometimes).filter((name) => result.sometimes[name] === 'never');
   const lines = [`${result.scenario} / ${result.variant}: vacuous`];
-  if (never.length > 0) {
+  if (result.explored.runs === 0) {
+    lines.push(
+      `No run was completed: ${counted(result.explored.blocked, 'run')} were given up by assume().`,
+    );
+  } else if (never.length > 0) {
     lines.push(
       `No violation in ${counted(result.explored.runs, 'run')}, but never seen:`,
       ...never.map((name) => `  '${name}'`),

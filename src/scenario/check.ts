@@ -110,7 +110,7 @@ class Check {
     const sometimes = this.sometimes(main);
     for (const coroutine of main.run.allCoroutines()) coroutine.verify(VERIFIED_HISTORIES);
     const neverCalled = this.limit ? [] : neverCalledPatches(this.variant, main.run);
-    const verdict = this.verdict(sometimes, neverCalled.length > 0);
+    const verdict = this.verdict(sometimes, neverCalled.length > 0, main.exploration.runs);
     return this.compose({
       verdict,
       explored: main.exploration,
@@ -294,10 +294,11 @@ class Check {
     return VIOLATION_KINDS.filter((kind) => this.kinds.has(kind));
   }
 
-  private verdict(sometimes: Record<string, string>, patchUnused: boolean): Verdict {
+  private verdict(sometimes: Record<string, string>, patchUnused: boolean, runs: number): Verdict {
     if (this.kinds.size > 0) return 'fails';
     if (this.limit) return 'inconclusive';
-    return patchUnused || Object.values(sometimes).includes('never') ? 'vacuous' : 'safe';
+    const empty = patchUnused || runs === 0 || Object.values(sometimes).includes('never');
+    return empty ? 'vacuous' : 'safe';
   }
 
   private asExpected(verdict: Verdict): boolean {

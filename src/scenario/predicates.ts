@@ -173,6 +173,7 @@ export function entered(actor: string | null, fn: unknown): StepPredicate<unknow
   return {
     about: 'step',
     needsLinks: false,
+    ...(actor === null ? {} : { actor }),
     holds: (_machine, { who, before }) => {
       if (actor !== null && who.name !== actor) return false;
       for (let frame = before.frame; frame; frame = frame.up) if (frame.fn === fn) return true;

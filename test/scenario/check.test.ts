@@ -2,6 +2,7 @@ import { describe, expect, test } from 'vitest';
 import { x86_64 } from '../../src/arch/index.ts';
 import { GracewalkError } from '../../src/base/errors.ts';
 import {
+  assume,
   bounded,
   fails,
   fn,
@@ -97,6 +98,20 @@ describe('a result that is not a pass', () => {
       ok: false,
       sometimes: { 'x is 2': 'never' },
     });
+  });
+
+  test('is vacuous if every run is assumed away', () => {
+    const question = scenario<Two>('assumed', {
+      ...two,
+      run: {
+        *CPU0({ x }) {
+          yield* assume((yield* READ_ONCE(x)) === 7);
+        },
+      },
+      sometimes: {},
+      variants: { only: safe() },
+    });
+    expect(check(question)).toMatchObject({ verdict: 'vacuous', ok: false, explored: { runs: 0 } });
   });
 
   test('is vacuous if a patched function is never called', () => {
@@ -235,4 +250,13 @@ describe('what an actor must not do', () => {
     });
     expect(() => check(question)).toThrow(expect.objectContaining({ code: 'E301' }));
   });
+});
+
+test('a misspelt field is refused, not ignored', () => {
+  const misspelt = { ...two, run: blink, sometimes: {}, alwyas: {}, variants: { only: safe() } };
+  expect(() => scenario<Two>('typo', misspelt)).toThrow("unknown field 'alwyas' in scenario typo");
+  const patchs = { ...safe<Two>(), patchs: [] };
+  expect(() =>
+    scenario<Two>('typo', { ...two, run: blink, sometimes: {}, variants: { only: patchs } }),
+  ).toThrow("unknown field 'patchs' in variant 'only'");
 });

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { editDistance, suggest } from '../../src/cli/suggest.ts';
+import { editDistance, suggest } from '../../src/base/suggest.ts';
 
 test('a swap of neighbours counts once', () => {
   expect(editDistance('check', 'chekc')).toBe(1);

@@ -37,11 +37,13 @@ function summary(results: readonly VariantResult[], { painter, width: most }: Te
   if (!first) return '';
   const common = commonAssumptions(results);
   const width = Math.max(...results.map(({ variant }) => variant.length));
-  const rows = results.map((result) => {
-    const word = verdictWord(result, painter);
-    const runs = counted(result.explored.runs, 'run').padEnd(RUNS_WIDTH);
-    const start = `  ${result.variant.padEnd(width)}   ${word} ${runs}`;
-    const column = 2 + width + 3 + WORD_WIDTH + 1 + runs.length + 1;
+  const wordWidth = Math.max(...results.map(({ verdict }) => verdict.length));
+  const counts = results.map(({ explored }) => counted(explored.runs, 'run'));
+  const runsWidth = Math.max(...counts.map((count) => count.length));
+  const rows = results.map((result, at) => {
+    const word = verdictWord(result, painter, wordWidth);
+    const start = `  ${result.variant.padEnd(width)}   ${word}   ${counts[at]?.padEnd(runsWidth)}  `;
+    const column = 2 + width + 3 + wordWidth + 3 + runsWidth + 2;
     const own = remark(result, common);
     const other = result.machineTitle === first.machineTitle ? '' : `(${result.machineTitle})`;
     return [start, ...remarkLines(own, other, column, most)].join('').replace(/ +$/gm, '');
@@ -55,8 +57,6 @@ function summary(results: readonly VariantResult[], { painter, width: most }: Te
   ].join('\n');
 }
 
-const WORD_WIDTH = 12;
-const RUNS_WIDTH = 11;
 /** A remark has at least so much room, or it stands below its row. */
 const REMARK_WIDTH = 20;
 
@@ -64,7 +64,7 @@ const REMARK_WIDTH = 20;
 function remarkLines(own: string, machine: string, column: number, width: number): string[] {
   const whole = [own, machine].filter((part) => part !== '').join('   ');
   if (whole === '') return [];
-  if (column + whole.length <= width) return [` ${whole}`];
+  if (column + whole.length <= width) return [whole];
   const beside = width - column >= REMARK_WIDTH;
   const indent = beside ? column : 6;
   const lines = foldList(own, width - indent);
@@ -74,7 +74,7 @@ function remarkLines(own: string, machine: string, column: number, width: number
   else if (machine !== '') lines.push(...fold(machine, width - indent).split('\n'));
   const [head = '', ...more] = lines.filter((line) => line !== '');
   const below = `\n${' '.repeat(indent)}`;
-  return [beside ? ` ${head}` : `${below}${head}`, ...more.map((line) => `${below}${line}`)];
+  return [beside ? head : `${below}${head}`, ...more.map((line) => `${below}${line}`)];
 }
 
 /** Kinds and assumptions stay in one piece if they can. */
@@ -91,9 +91,9 @@ function prose(text: string, { width }: TextOptions): string {
   return fold(text, width).replace(/ +$/gm, '');
 }
 
-function verdictWord({ verdict, ok }: VariantResult, painter: Painter): string {
+function verdictWord({ verdict, ok }: VariantResult, painter: Painter, width: number): string {
   const word = verdict === 'safe' ? verdict : verdict.toUpperCase();
-  const padded = word.padEnd(WORD_WIDTH);
+  const padded = word.padEnd(width);
   if (ok) return painter.good(padded);
   return verdict === 'inconclusive' || verdict === 'vacuous'
     ? painter.warn(padded)

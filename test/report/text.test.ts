@@ -43,8 +43,8 @@ describe('all as expected', () => {
   it('is one line per variant, the assumptions, and what was explored', () => {
     expect(check([result(), FAILING])).toBe(`pv-tlb-flush    x86-64 KVM guest, 2 vCPUs, SC
 
-  pv, rcu      safe         1,341 runs
-  pv, no rcu   FAILS        1,341 runs  use-after-free, as expected
+  pv, rcu      safe    1,341 runs
+  pv, no rcu   FAILS   1,341 runs  use-after-free, as expected
 
 Assumed: sequential consistency.
 
@@ -155,7 +155,7 @@ describe('what is not a pass', () => {
     expect(stopped({ name: 'runs', value: 2000 }))
       .toBe(`pv-tlb-flush    x86-64 KVM guest, 2 vCPUs, SC
 
-  pv, rcu   INCONCLUSIVE 1,341 runs  stopped at runs=2,000
+  pv, rcu   INCONCLUSIVE   1,341 runs  stopped at runs=2,000
 
 pv-tlb-flush / pv, rcu: inconclusive, stopped at runs=2,000
 No violation in 1,341 runs, 20,000 steps; other runs were not tried.
@@ -226,17 +226,16 @@ describe('what is too long for the width', () => {
 
   it('goes on below the remark, kinds in one piece', () => {
     expect(check([result(), { ...long, variant: 'three words long' }])).toContain(`
-  pv, rcu            safe         1,341 runs
-  three words long   FAILS        1,341 runs  use-after-free,
-                                              stale-translation,
-                                              as expected   (arm64, 2 CPUs)
+  pv, rcu            safe    1,341 runs
+  three words long   FAILS   1,341 runs  use-after-free, stale-translation,
+                                         as expected   (arm64, 2 CPUs)
 `);
   });
 
   it('stands below the row if there is no room beside it', () => {
     expect(check([result(), long], { width: 64 })).toContain(`
-  pv, rcu                            safe         1,341 runs
-  a variant with quite a long name   FAILS        1,341 runs
+  pv, rcu                            safe    1,341 runs
+  a variant with quite a long name   FAILS   1,341 runs
       use-after-free, stale-translation, as expected
       (arm64, 2 CPUs)
 `);
@@ -275,10 +274,10 @@ describe('colour', () => {
   it('marks verdict words and the failing row', () => {
     const painted = check(results, { painter });
     expect(painted.match(/<[gbw]>.*?<\/>/g)).toEqual([
-      `<g>safe${' '.repeat(8)}</>`,
-      `<g>FAILS${' '.repeat(7)}</>`,
-      `<b>FAILS${' '.repeat(7)}</>`,
-      `<w>VACUOUS${' '.repeat(5)}</>`,
+      '<g>safe   </>',
+      '<g>FAILS  </>',
+      '<b>FAILS  </>',
+      '<w>VACUOUS</>',
       '<b>use-after-free</>',
       '<b>pte = ptep_get_lockless(ptep);  // !!! use-after-free</>',
     ]);

@@ -19,7 +19,7 @@ async function complaint(...args: string[]): Promise<string> {
   const { code, stdout, stderr } = await gracewalk(args);
   expect(stderr).not.toMatch(/^\s+at .*:\d+\)?$/m);
   expect(stdout).not.toContain('error:');
-  return `${stderr.replaceAll(folder, '/tmp').replaceAll(process.cwd(), '.')}exit ${code}`;
+  return `${stderr.replaceAll(folder, 'FOLDER').replaceAll(process.cwd(), '.')}exit ${code}`;
 }
 
 test('nothing to do', async () => {
@@ -68,8 +68,8 @@ test('E110: an unknown scenario', async () => {
 
 test('E114: a file that is not there', async () => {
   expect(await complaint(`${folder}/my-race.ts`)).toMatchInlineSnapshot(`
-    "error: no file /tmp/my-race.ts
-    note: looked for /tmp/my-race.ts
+    "error: no file FOLDER/my-race.ts
+    note: looked for FOLDER/my-race.ts
     help: check the path                                                [E114]
     exit 2"
   `);
@@ -304,7 +304,7 @@ export default scenario('missing-star', {
   );
   expect(await complaint(file)).toMatchInlineSnapshot(`
     "error: an actor yielded something that is not an operation
-      --> /tmp/missing-star.ts:5:9, variant 'only'
+      --> FOLDER/missing-star.ts:5:9, variant 'only'
     5 |   yield READ_ONCE(x);
       |         ^^^^^^^^^^^^ handed over, not run
     note: \`yield f()\` hands over the function itself; \`yield* f()\` runs it
@@ -330,7 +330,7 @@ export default scenario('no-sometimes', {
   );
   expect(await complaint(file)).toMatchInlineSnapshot(`
     "error: scenario no-sometimes has no sometimes
-      --> /tmp/no-sometimes.ts:4:16
+      --> FOLDER/no-sometimes.ts:4:16
     4 | export default scenario('no-sometimes', {
       |                ^^^^^^^^
     note: it names what must be seen in some run, so that nobody is misled by a

@@ -34,9 +34,9 @@ export interface FoundViolation {
 export interface ExploreOptions {
   readonly engine?: 'reduced' | 'plain';
   readonly mistakes?: PlantedMistakes;
-  /** Called at every end of a run; the machine is in its final state. */
   /** Called once, before the first step. */
   readonly began?: (run: Run) => void;
+  /** Called at every end of a run; the machine is in its final state. */
   readonly ended?: (run: Run, ending: RunEnding) => void;
   /** Called after every step, with its violations in `run.found`. */
   readonly stepped?: (run: Run) => void;

@@ -84,7 +84,6 @@ export function fails<S = never>(
 }
 
 /** A function that does nothing, for `patch(local_irq_save, nop)`. */
-// eslint-disable-next-line require-yield
 export function* nop(): Steps<never> {
   return undefined as never;
 }

@@ -8,12 +8,12 @@ function render(
   details: ErrorDetails,
   lines: Readonly<Record<number, string>> = {},
 ): string {
-  const shorten = (file: string): string => file.replace('/home/me/', '');
+  const shorten = (file: string): string => file.replace('/folder/', '');
   return renderError({ code, what, details }, (_file, line) => lines[line] ?? null, shorten);
 }
 
 const at = (file: string, line: number, column: number): ErrorDetails => ({
-  site: { file: `/home/me/${file}`, line, column },
+  site: { file: `/folder/${file}`, line, column },
 });
 
 /** The examples of product.md, section 8. */

@@ -240,9 +240,3 @@ export const foreign_owner = fn(
   },
   { hidden: true },
 );
-
-/** Is this page, in this generation, still what the pointer meant? For checks of the kernel layer. */
-export function isLive(m: Machine, _who: Actor, page: Page): boolean {
-  const life = m.cells.get(m.memory.info(page.frame).life);
-  return lifeState(life) !== FREE && lifeGeneration(life) === page.generation;
-}

@@ -3,9 +3,10 @@ import type { TrieNode } from '../machine/coroutine.ts';
 import type { Violation } from '../machine/violation.ts';
 import { endViolations } from './ends.ts';
 import { Plain } from './plain.ts';
-import { Reduced, type PlantedMistakes } from './reduced.ts';
 import { Run, type Program, type RunEnding, type Schedule } from './run.ts';
-import { SearchStopped, search } from './search.ts';
+import { SearchStopped, search, type SearchHooks, type Strategy } from './search.ts';
+import { SourceSets, type PlantedMistakes } from './source-sets.ts';
+import { WakeupTrees } from './wakeup-trees.ts';
 
 /** What an exploration counts and finds. */
 export interface Exploration {
@@ -31,8 +32,13 @@ export interface FoundViolation {
   readonly schedule: Schedule;
 }
 
+/**
+ * `source`: source sets. `optimal`: wakeup trees, an independent second opinion. `plain`: every interleaving.
+ */
+export type Engine = 'source' | 'optimal' | 'plain';
+
 export interface ExploreOptions {
-  readonly engine?: 'reduced' | 'plain';
+  readonly engine?: Engine;
   readonly mistakes?: PlantedMistakes;
   /** Called once, before the first step. */
   readonly began?: (run: Run) => void;
@@ -90,14 +96,13 @@ export function explore(program: Program, options: ExploreOptions = {}): Explora
       if (run.found.length > 0) noteAll(result, run, run.found);
       stepped?.(run);
       if ((result.steps & WATCH_EVERY) !== 0) return;
-      const estimate = strategy instanceof Reduced ? strategy.progress() : null;
+      const estimate = strategy.progress();
       const limit = watch?.(result, estimate);
       if (limit) stop(limit);
       if (result.steps >= maxSteps) stop('steps');
     },
   };
-  const strategy =
-    options.engine === 'plain' ? new Plain(run, hooks) : new Reduced(run, hooks, options.mistakes);
+  const strategy = strategyOf(run, hooks, options);
   try {
     search(run, strategy);
   } catch (error) {
@@ -105,6 +110,12 @@ export function explore(program: Program, options: ExploreOptions = {}): Explora
   }
   result.trieNodes = run.statistics.nodes;
   return result;
+}
+
+function strategyOf(run: Run, hooks: SearchHooks, options: ExploreOptions): Strategy {
+  const { engine = 'source', mistakes } = options;
+  if (engine === 'plain') return new Plain(run, hooks);
+  return engine === 'optimal' ? new WakeupTrees(run, hooks) : new SourceSets(run, hooks, mistakes);
 }
 
 const VERIFIED_RUNS = 64;

@@ -148,6 +148,10 @@ class Bounded implements Strategy {
     // nothing is remembered about steps
   }
 
+  progress(): null {
+    return null;
+  }
+
   private offer(violation: Violation, depth: number): void {
     if (!this.options.wanted(violation)) return;
     if (this.best && this.best.schedule.actors.length <= depth) return;

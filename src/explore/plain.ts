@@ -1,15 +1,14 @@
-import type { ReducedHooks } from './reduced.ts';
 import type { Run } from './run.ts';
-import type { Strategy } from './search.ts';
+import type { SearchHooks, Strategy } from './search.ts';
 
 /** Plain enumeration: every interleaving. What every reduction is compared with; for small programs only. */
 export class Plain implements Strategy {
   private readonly run: Run;
-  private readonly hooks: ReducedHooks;
+  private readonly hooks: SearchHooks;
   /** Per node: enabled actors not yet tried; -1 before the node is entered. */
   private readonly open: number[] = [];
 
-  constructor(run: Run, hooks: ReducedHooks) {
+  constructor(run: Run, hooks: SearchHooks) {
     this.run = run;
     this.hooks = hooks;
   }
@@ -36,5 +35,9 @@ export class Plain implements Strategy {
 
   retract(): void {
     // plain enumeration remembers nothing about a step
+  }
+
+  progress(): null {
+    return null;
   }
 }

@@ -95,7 +95,7 @@ export class Run {
   readonly outcomesAt: number[] = [];
   /** Per step: its first access and first silent write. */
   readonly startAt: number[] = [];
-  private readonly silentAt: number[] = [];
+  readonly silentAt: number[] = [];
   private readonly nodeAt: (TrieNode | null)[] = [];
   private readonly aliveAt: number[] = [];
   private readonly spawnedAt: (readonly Spawned[])[] = [];
@@ -251,6 +251,37 @@ export class Run {
     }
     this.nodes[this.actorAt[depth] as number] = this.nodeAt[depth] as TrieNode;
     this.alive = this.aliveAt[depth] as number;
+  }
+
+  /** The trie node that a step of this run was taken from. */
+  nodeBefore(step: number): TrieNode {
+    return this.nodeAt[step] as TrieNode;
+  }
+
+  /** Behind the last access of a step of this run. */
+  endOf(step: number): number {
+    return step + 1 < this.depth ? (this.startAt[step + 1] as number) : this.machine.cells.top;
+  }
+
+  /**
+   * Executes the step that `actor` takes at `node` in the machine's present state, which may be one of another
+   * order, with each of its outcomes; calls `look` after each, and takes it back.
+   */
+  probe(actor: number, node: TrieNode, look: () => void): void {
+    const nodes = this.nodes.slice();
+    const born = this.bornAt.slice();
+    const { alive } = this;
+    let outcomes = 1;
+    for (let outcome = 0; outcome < outcomes; outcome++) {
+      this.nodes[actor] = node;
+      this.execute(actor, outcome);
+      outcomes = this.outcomesAt[this.depth - 1] as number;
+      look();
+      this.undo();
+      for (let at = 0; at < this.nodes.length; at++) this.nodes[at] = nodes[at] ?? null;
+      this.bornAt.set(born);
+      this.alive = alive;
+    }
   }
 
   /** Indices of the actors of this run, in the order of their creation. */

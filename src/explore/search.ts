@@ -11,6 +11,17 @@ export interface Strategy {
   executed(): boolean;
   /** The last step is about to be taken back. `last`: no other outcome of it is left to try. */
   retract(last: boolean): void;
+  /** Share of the search that may be done, from 0 to 1: an estimate; null if there is none. */
+  progress(): number | null;
+}
+
+/** What a strategy tells whoever counts. */
+export interface SearchHooks {
+  /** A maximal run: nobody can take a step. */
+  ended(): void;
+  /** A prefix all of whose continuations were explored before. */
+  sleepBlocked(): void;
+  executed(): void;
 }
 
 /** Ends a search early; a limit was hit or somebody pressed Ctrl-C. */

@@ -66,8 +66,10 @@ export class Cells implements Reader {
   start = 0;
   private depth = NONE;
 
-  private silentCell: Int32Array = new Int32Array(4096);
-  private silentOld: Int32Array = new Int32Array(4096);
+  /** The silent writes: cell, value before, and the step that made them. */
+  silentCell: Int32Array = new Int32Array(4096);
+  silentOld: Int32Array = new Int32Array(4096);
+  silentEvent: Int32Array = new Int32Array(4096);
   silentTop = 0;
 
   /** A new cell. Cells are never removed: their numbers must not depend on which order is being tried. */
@@ -194,9 +196,11 @@ export class Cells implements Reader {
     if (at >= this.silentCell.length) {
       this.silentCell = grown(this.silentCell, at + 1);
       this.silentOld = grown(this.silentOld, at + 1);
+      this.silentEvent = grown(this.silentEvent, at + 1);
     }
     this.silentCell[at] = cell;
     this.silentOld[at] = old;
+    this.silentEvent[at] = this.depth;
     this.values[cell] = value;
   }
 }

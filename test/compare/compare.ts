@@ -1,9 +1,10 @@
-import type { PlantedMistakes } from '../../src/explore/reduced.ts';
+import type { Engine } from '../../src/explore/explore.ts';
+import type { PlantedMistakes } from '../../src/explore/source-sets.ts';
 import { build, type Built, type CheckMistakes } from './build.ts';
 import { difference, outcomesOf, type Outcomes } from './outcomes.ts';
 import { text, type ActorSpec, type Spec, type Stmt } from './spec.ts';
 
-/** Compares the reduced exploration of a program with plain enumeration. */
+/** Compares the reduced explorations of a program with plain enumeration. */
 
 export interface Mistakes extends CheckMistakes {
   readonly engine?: PlantedMistakes;
@@ -16,7 +17,9 @@ export interface Comparison {
   readonly skipped: boolean;
   readonly plain: number;
   readonly reduced: number;
+  /** Prefixes that source sets, and wakeup trees, gave up. */
   readonly sleepBlocked: number;
+  readonly blockedOptimal: number;
   /** Runs of reduced exploration beyond one per class: sound, but not optimal. */
   readonly duplicates: number;
   /** What differs; empty if they agree. */
@@ -28,16 +31,12 @@ const NOTHING: Comparison = {
   plain: 0,
   reduced: 0,
   sleepBlocked: 0,
+  blockedOptimal: 0,
   duplicates: 0,
   differences: [],
 };
 
-function outcomes(
-  spec: Spec,
-  engine: 'plain' | 'reduced',
-  maxRuns: number,
-  mistakes: Mistakes,
-): Outcomes {
+function outcomes(spec: Spec, engine: Engine, maxRuns: number, mistakes: Mistakes): Outcomes {
   const program = build(spec, mistakes);
   mistakes.sabotage?.(program);
   return outcomesOf(program, engine, {
@@ -75,16 +74,31 @@ function compareSets(
   return out;
 }
 
+const REDUCTIONS = ['source', 'optimal'] as const;
+
 export function compare(spec: Spec, maxRuns: number, mistakes: Mistakes = {}): Comparison {
+  const differences: string[] = [];
+  const sum = { reduced: 0, sleepBlocked: 0, blockedOptimal: 0, duplicates: 0 };
   let plain: Outcomes;
-  let reduced: Outcomes;
   try {
     plain = outcomes(spec, 'plain', maxRuns, mistakes);
     if (plain.stopped !== null) return NOTHING;
-    reduced = outcomes(spec, 'reduced', Math.max(1000, 4 * plain.runs), mistakes);
+    differences.push(...plain.disagreements);
+    for (const engine of REDUCTIONS) {
+      const reduced = outcomes(spec, engine, Math.max(1000, 4 * plain.runs), mistakes);
+      differences.push(...compareOutcomes(plain, reduced).map((text) => `${engine}: ${text}`));
+      sum.reduced += reduced.runs;
+      sum.duplicates += reduced.runs - reduced.classes.size;
+      if (engine === 'optimal') sum.blockedOptimal += reduced.sleepBlocked;
+      else sum.sleepBlocked += reduced.sleepBlocked;
+    }
   } catch (error) {
     return { ...NOTHING, skipped: false, differences: [`thrown: ${(error as Error).stack}`] };
   }
+  return { skipped: false, plain: plain.runs, ...sum, differences };
+}
+
+function compareOutcomes(plain: Outcomes, reduced: Outcomes): string[] {
   const differences = [
     ...compareSets('violations', plain.violations, reduced.violations),
     ...compareSets('sometimes', plain.sometimes, reduced.sometimes),
@@ -92,7 +106,6 @@ export function compare(spec: Spec, maxRuns: number, mistakes: Mistakes = {}): C
     ...compareSets('reported', plain.reported, reduced.reported),
     ...compareSets('final states', plain.finals, reduced.finals),
     ...compareSets('classes', plain.classes, reduced.classes),
-    ...plain.disagreements,
   ];
   if (reduced.runs > plain.runs) {
     differences.push(`reduction has ${reduced.runs} runs, enumeration ${plain.runs}`);
@@ -103,14 +116,7 @@ export function compare(spec: Spec, maxRuns: number, mistakes: Mistakes = {}): C
     );
   }
   if (reduced.stopped !== null) differences.push(`reduction does not end (${reduced.stopped})`);
-  return {
-    skipped: false,
-    plain: plain.runs,
-    reduced: reduced.runs,
-    sleepBlocked: reduced.sleepBlocked,
-    duplicates: reduced.runs - reduced.classes.size,
-    differences,
-  };
+  return differences;
 }
 
 /** Statement lists with one statement left out, or replaced by its body. */

@@ -1,4 +1,4 @@
-import { explore, type ExploreOptions } from '../../src/explore/explore.ts';
+import { explore, type Engine, type ExploreOptions } from '../../src/explore/explore.ts';
 import type { Run } from '../../src/explore/run.ts';
 import { WRITE, conflicts } from '../../src/machine/cells.ts';
 import type { TrieNode } from '../../src/machine/coroutine.ts';
@@ -288,7 +288,7 @@ export interface OutcomeOptions {
 /** Explores `program` to the end with one engine. */
 export function outcomesOf(
   program: Built,
-  engine: 'plain' | 'reduced',
+  engine: Engine,
   { maxRuns, mistakes }: OutcomeOptions,
 ): Outcomes {
   const finals = new Set<string>();

@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { explore } from '../../src/explore/explore.ts';
-import type { PlantedMistakes } from '../../src/explore/reduced.ts';
+import type { PlantedMistakes } from '../../src/explore/source-sets.ts';
 import { fn } from '../../src/machine/fn.ts';
 import type { Word } from '../../src/machine/memory.ts';
 import type { Steps } from '../../src/machine/op.ts';

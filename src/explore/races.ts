@@ -1,0 +1,311 @@
+import { EngineFault } from '../base/errors.ts';
+import { READ, WRITE, conflicts } from '../machine/cells.ts';
+import type { TrieNode } from '../machine/coroutine.ts';
+import { MAX_ACTORS } from '../machine/machine.ts';
+import type { Op } from '../machine/op.ts';
+import { OtherOrder, earliest } from './other-order.ts';
+import type { Run } from './run.ts';
+import { meets, type SleepSets } from './sleep-sets.ts';
+
+/**
+ * Happens-before and races of the run in progress: what every reduction that reverses races is built on
+ * (Flanagan and Godefroid, POPL 2005; Abdulla, Aronis, Jonsson, Sagonas, "Source Sets: A Foundation for
+ * Optimal Dynamic Partial Order Reduction", J. ACM 64(4), 2017).
+ *
+ * Two steps *race* if they are dependent and not ordered through anything in between: they could have come
+ * in the other order. Whenever a step is executed, its races with earlier steps are reported; what to do
+ * about them is the reduction's affair.
+ *
+ * Disabled actors (engine.md 7.4): a step that only *enabled* e cannot be reversed with it; the step before
+ * which e could have happened is found further back, using the order without those enabling edges. An actor
+ * that is still disabled when a run ends, or when its prefix is recognised as explored before, takes part in
+ * the race analysis as a phantom with the footprint of its condition. Leaving either of the two out loses
+ * traces. A condition over several words may need several independent steps to be left out together.
+ *
+ * Footprints that depend on the state: the theory assumes that a step which conflicts with another one still
+ * does after a third has happened. A step that reads an index and then what it points to does not keep to
+ * that. So a step that wakes a sleeper stands in, for the races of later steps, for what the sleeper would
+ * have touched before it; nobody else would find "first that later step, then the sleeper, then this one".
+ */
+export interface Race {
+  /** The steps that the racing one could have come before, all of them left out together; ascending. */
+  readonly without: readonly number[];
+  /** The racing step: its actor and its place, the run's length for a phantom. */
+  readonly actor: number;
+  readonly step: number;
+  /** Who slept, and would have met the racing step, when the step left out woke it (see above). */
+  readonly sleeper?: number;
+}
+
+const ROW = MAX_ACTORS;
+
+export class Races {
+  private readonly run: Run;
+  private readonly sleep: SleepSets;
+  private readonly report: (race: Race) => void;
+  /** Vector clock of each executed step: a row of per-actor sequence numbers. */
+  private clocks: Int32Array = new Int32Array(256 * ROW);
+  /** Sequence number of each step within its actor, and the actor's previous step. */
+  private readonly sequence: number[] = [];
+  private readonly previous: number[] = [];
+  private readonly lastStep: Int32Array = new Int32Array(MAX_ACTORS).fill(-1);
+  private readonly clock: Int32Array = new Int32Array(ROW);
+  /** The past of the step being analysed that no other order changes: its actor's. */
+  private readonly base: Int32Array = new Int32Array(ROW);
+  private readonly candidates: number[] = [];
+  private readonly enablers: number[] = [];
+  private readonly tried: Set<string> = new Set();
+  private readonly firsts: Int32Array = new Int32Array(ROW);
+  /** Of the initials found last: the racing step's own actor if it is one, else the first in the run. */
+  first = -1;
+  private readonly asOf: OtherOrder;
+
+  /** `report` is called while the racing step is the one recorded last; it must not change the run. */
+  constructor(run: Run, sleep: SleepSets, report: (race: Race) => void) {
+    this.run = run;
+    this.sleep = sleep;
+    this.report = report;
+    this.asOf = new OtherOrder(run, (step, without) => this.leftOut(step, without));
+  }
+
+  /** Reports the races of the step just executed and keeps its vector clock. */
+  executed(step: number): void {
+    const { run } = this;
+    if ((step + 2) * ROW > this.clocks.length) this.grow();
+    const actor = run.actorAt[step] as number;
+    this.analyse(actor, run.last?.before.op as Op, step);
+    const before = this.lastStep[actor] as number;
+    const sequence = before < 0 ? 1 : (this.sequence[before] as number) + 1;
+    this.previous[step] = before;
+    this.sequence[step] = sequence;
+    this.clock[actor] = sequence;
+    this.clocks.set(this.clock, step * ROW);
+    this.lastStep[actor] = step;
+  }
+
+  /** The last step is about to be taken back. */
+  retract(step: number): void {
+    this.lastStep[this.run.actorAt[step] as number] = this.previous[step] as number;
+  }
+
+  /** Reports the races of everybody who is disabled at the end of a run. */
+  phantoms(disabled: number): void {
+    for (let rest = disabled; rest !== 0; rest &= rest - 1) {
+      this.phantom(31 - Math.clz32(rest & -rest));
+    }
+  }
+
+  /** The pending step of a disabled actor, as if it were the run's last. */
+  private phantom(actor: number): void {
+    const { cells } = this.run.machine;
+    const { top, silentTop } = cells;
+    cells.begin(this.run.depth);
+    const { op } = this.run.nodes[actor] as TrieNode;
+    if (!op) throw new EngineFault('a finished actor is not blocked');
+    this.run.machine.enabled(cells, this.run.machine.actor(actor), op);
+    this.analyse(actor, op, this.run.depth);
+    cells.undo(top, silentTop);
+  }
+
+  /**
+   * Finds the races of the step recorded last (the one just executed, or a phantom behind the end) and
+   * leaves its vector clock, without its own component, in `this.clock`. The step is `op` of `actor`, at
+   * position `end` of the run.
+   */
+  private analyse(actor: number, op: Op, end: number): void {
+    const { run, base, clock, clocks, candidates, enablers } = this;
+    const { cells } = run.machine;
+    const conditional = run.machine.conditional(run.machine.actor(actor), op);
+    const before = this.lastStep[actor] as number;
+    const origin = before >= 0 ? before : (run.bornAt[actor] as number);
+    if (origin >= 0) base.set(clocks.subarray(origin * ROW, origin * ROW + ROW));
+    else base.fill(0);
+    clock.set(base);
+    this.gather(actor, conditional);
+    if (candidates.length > 1) candidates.sort((a, b) => b - a);
+    enablers.length = 0;
+    this.asOf.read.length = 0;
+    if (conditional) this.tried.clear();
+    for (let at = 0; at < candidates.length; at++) {
+      const earlier = candidates[at] as number;
+      if (at > 0 && earlier === candidates[at - 1]) continue;
+      if (this.isBefore(earlier, clock)) continue;
+      if (conditional && !this.possibleWithout([earlier], actor, op)) {
+        enablers.push(earlier);
+        this.leaveOutMore([earlier], actor, op, end);
+        continue;
+      }
+      this.report({ without: [earlier], actor, step: end });
+      this.join(earlier);
+    }
+    for (const enabler of enablers) this.join(enabler);
+    for (let at = end - 1; at >= 0; at--) {
+      const woken = this.sleep.woken[at] as SleepSets['woken'][number];
+      if (woken.length === 0 || this.isBefore(at, clock)) continue;
+      let possible = !conditional;
+      for (const sleeper of woken) {
+        if (sleeper.actor === actor || !meets(run, sleeper, cells.start)) continue;
+        possible ||= this.possibleWithout([at], actor, op);
+        if (possible) this.report({ without: [at], actor, step: end, sleeper: sleeper.actor });
+      }
+    }
+  }
+
+  /** Is `step` part of the past that `clock` stands for? */
+  private isBefore(step: number, clock: Int32Array): boolean {
+    return (clock[this.run.actorAt[step] as number] as number) >= (this.sequence[step] as number);
+  }
+
+  /**
+   * The condition does not hold without the steps in `without`. It may hold without some more: `x == y` does
+   * before x and y are both incremented, in between it does not. One of the cells that made it false must
+   * have another value then, so somebody who wrote one of them is left out, too.
+   */
+  private leaveOutMore(without: readonly number[], actor: number, op: Op, end: number): void {
+    const { run, candidates, tried } = this;
+    const { cells } = run.machine;
+    for (const cell of this.asOf.read.slice()) {
+      for (let at = cells.head[cell] as number; at >= 0; at = cells.prev[at] as number) {
+        const step = cells.event[at] as number;
+        if (at >= cells.start || cells.kind[at] === READ) continue;
+        if (run.actorAt[step] === actor || this.isBefore(step, this.base)) continue;
+        if (this.leftOut(step, without)) continue;
+        const more = without.filter((other) => !this.dependsOn(other, step));
+        more.push(step);
+        more.sort((a, b) => a - b);
+        if (more.length === 1 && candidates.includes(step)) continue;
+        const key = more.join();
+        if (tried.has(key)) continue;
+        tried.add(key);
+        if (this.possibleWithout(more, actor, op)) this.report({ without: more, actor, step: end });
+        else this.leaveOutMore(more, actor, op, end);
+      }
+    }
+  }
+
+  /** Is `step` one of `without`, or does it depend on one? */
+  leftOut(step: number, without: readonly number[]): boolean {
+    for (let at = 0; at < without.length; at++) {
+      if (this.dependsOn(step, without[at] as number)) return true;
+    }
+    return false;
+  }
+
+  /** Does `step` happen after `earlier`, or is it the same? */
+  dependsOn(step: number, earlier: number): boolean {
+    const other = this.run.actorAt[earlier] as number;
+    return (this.clocks[step * ROW + other] as number) >= (this.sequence[earlier] as number);
+  }
+
+  private join(step: number): void {
+    const { clock, clocks } = this;
+    const row = step * ROW;
+    const count = this.run.nodes.length;
+    for (let at = 0; at < count; at++) {
+      const value = clocks[row + at] as number;
+      if (value > (clock[at] as number)) clock[at] = value;
+    }
+  }
+
+  /**
+   * Earlier steps of others that the recorded step depends on. Of each cell's history the nearest group of
+   * conflicting accesses is enough (what lies before is ordered before them), unless the step has a
+   * condition: then some of them may turn out to be mere enablers, and what they hide counts too.
+   */
+  private gather(actor: number, conditional: boolean): void {
+    const { candidates, run } = this;
+    const { cells } = run.machine;
+    candidates.length = 0;
+    for (let access = cells.start; access < cells.top; access++) {
+      const kind = cells.kind[access] as number;
+      let group = 0;
+      for (let at = cells.prev[access] as number; at >= 0; at = cells.prev[at] as number) {
+        const step = cells.event[at] as number;
+        const other = cells.kind[at] as number;
+        const own = run.actorAt[step] === actor;
+        if (own && (other === kind || other === WRITE)) break; // the rest is ordered before that one
+        if (!conflicts(kind, other)) {
+          if (group !== 0 && !conditional) break;
+          continue;
+        }
+        if (!conditional && group !== 0 && other !== group) break;
+        group = other;
+        if (!own) candidates.push(step);
+        if (other === WRITE && !conditional) break;
+      }
+    }
+  }
+
+  /** Could `actor` do `op` if the steps in `without`, and all that depends on them, had not happened? */
+  private possibleWithout(without: readonly number[], actor: number, op: Op): boolean {
+    const { machine } = this.run;
+    this.asOf.without(without);
+    return machine.enabled(this.asOf, machine.actor(actor), op);
+  }
+
+  /**
+   * Who can take the first step on a way from the node before `race` to the racing step that leaves out
+   * `race.without`: the *initials* of what lies between and does not depend on it, the racing step included.
+   * To be asked while the race is being reported. Stops early once it meets one of `enough`. A mask; the one
+   * that suggests itself is in `first`.
+   */
+  initials(race: Race, enough: number): number {
+    const { run, clocks, firsts } = this;
+    const { without, actor, step: end } = race;
+    const node = earliest(without);
+    let seen = 0;
+    let initials = 0;
+    this.first = -1;
+    for (let at = node + 1; at < end; at++) {
+      const who = run.actorAt[at] as number;
+      const bit = 1 << who;
+      if ((seen & bit) !== 0 || this.leftOut(at, without)) continue;
+      const initial = this.isInitial(seen, clocks, at * ROW);
+      seen |= bit;
+      firsts[who] = this.sequence[at] as number;
+      if (!initial) continue;
+      initials |= bit;
+      if (this.first < 0) this.first = who;
+      if ((enough & bit) !== 0) return initials;
+    }
+    const bit = 1 << actor;
+    if ((seen & bit) === 0 && this.isInitial(seen, this.base, 0) && !this.waits(without, node)) {
+      initials |= bit;
+      this.first = actor;
+    }
+    if (initials === 0) throw new EngineFault('a race without initials');
+    return initials;
+  }
+
+  /** Does the recorded step depend on a step behind `node` that stays? `this.asOf` has evaluated its condition. */
+  private waits(without: readonly number[], node: number): boolean {
+    const { cells } = this.run.machine;
+    for (let at = 0; at < this.candidates.length; at++) {
+      const step = this.candidates[at] as number;
+      if (step > node && !this.leftOut(step, without)) return true;
+    }
+    for (const cell of this.asOf.read) {
+      for (let at = cells.head[cell] as number; at >= 0; at = cells.prev[at] as number) {
+        if ((cells.event[at] as number) <= node) break;
+        if (at >= cells.start || cells.kind[at] === READ) continue;
+        if (!this.leftOut(cells.event[at] as number, without)) return true;
+      }
+    }
+    return false;
+  }
+
+  /** No first step of the actors in `seen` is ordered before the step with this clock. */
+  private isInitial(seen: number, clocks: Int32Array, row: number): boolean {
+    for (let rest = seen; rest !== 0; rest &= rest - 1) {
+      const who = 31 - Math.clz32(rest & -rest);
+      if ((clocks[row + who] as number) >= (this.firsts[who] as number)) return false;
+    }
+    return true;
+  }
+
+  private grow(): void {
+    const wider = new Int32Array(this.clocks.length * 2);
+    wider.set(this.clocks);
+    this.clocks = wider;
+  }
+}

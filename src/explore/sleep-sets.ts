@@ -1,0 +1,129 @@
+import { conflicts } from '../machine/cells.ts';
+import type { TrieNode } from '../machine/coroutine.ts';
+import type { Run } from './run.ts';
+
+/**
+ * Sleep sets (Godefroid, "Partial-Order Methods for the Verification of Concurrent Systems", LNCS 1032,
+ * 1996, chapter 5).
+ *
+ * Guarantee: no two complete runs that are explored differ only in the order of independent steps.
+ *
+ * Mechanism: an actor whose step has been tried at a node goes to sleep for the node's other branches, and
+ * sleeps on until somebody takes a step that depends on the one tried. A sleeper remembers what its step
+ * touched; as long as nothing woke it, that is what it would touch now.
+ */
+
+/** What a step touched: cells and kinds of access, side by side. */
+export interface Footprint {
+  readonly cells: Int32Array;
+  readonly kinds: Int32Array;
+}
+
+export interface Sleeper extends Footprint {
+  readonly actor: number;
+}
+
+const NOBODY: Sleeper[] = [];
+
+/** Does a footprint meet what the step recorded from access `start` on touched? */
+export function meets(run: Run, footprint: Footprint, start: number): boolean {
+  const { cells } = run.machine;
+  const touched = footprint.cells;
+  for (let at = 0; at < touched.length; at++) {
+    const access = cells.head[touched[at] as number] as number;
+    if (access < start) continue;
+    if (conflicts(cells.kind[access] as number, footprint.kinds[at] as number)) return true;
+  }
+  return false;
+}
+
+export class SleepSets {
+  /** Per node: who sleeps there, as a mask. */
+  readonly asleep: number[] = [0];
+  readonly sleepers: Sleeper[][] = [[]];
+  /** Per step: the sleepers that it woke. */
+  readonly woken: Sleeper[][] = [];
+  /** Footprints of the outcomes of the actor being tried at each node, once it has more than one. */
+  private readonly partial: (Footprint | null)[] = [];
+  private readonly run: Run;
+  /** What an op touched when it was executed first, by node and by step; only for a planted mistake. */
+  private readonly firstOf: Map<TrieNode, Footprint> | null;
+  private readonly firstAt: Footprint[] = [];
+
+  /** `staleKinds`: a sleeper keeps only what it accessed first, a footprint that was right in another state. */
+  constructor(run: Run, staleKinds = false) {
+    this.run = run;
+    this.firstOf = staleKinds ? new Map() : null;
+  }
+
+  isAsleep(node: number, actor: number): boolean {
+    return ((this.asleep[node] as number) & (1 << actor)) !== 0;
+  }
+
+  /** After `step`: sleepers whose step is independent of it sleep on. */
+  executed(step: number): void {
+    const { run } = this;
+    const actor = run.actorAt[step] as number;
+    const before = this.sleepers[step] as Sleeper[];
+    let kept = NOBODY;
+    let woken = NOBODY;
+    let mask = 0;
+    for (let at = 0; at < before.length; at++) {
+      const sleeper = before[at] as Sleeper;
+      if (sleeper.actor === actor) continue;
+      if (meets(run, sleeper, run.machine.cells.start)) {
+        if (woken === NOBODY) woken = [];
+        woken.push(sleeper);
+        continue;
+      }
+      if (kept === NOBODY) kept = [];
+      kept.push(sleeper);
+      mask |= 1 << sleeper.actor;
+    }
+    this.woken[step] = woken;
+    this.sleepers[step + 1] = kept;
+    this.asleep[step + 1] = mask;
+    this.partial[step + 1] = null;
+    if (this.firstOf) this.rememberFirst(step);
+  }
+
+  private rememberFirst(step: number): void {
+    const node = this.run.last?.before as TrieNode;
+    const known = this.firstOf?.get(node) ?? this.touched(step);
+    this.firstOf?.set(node, known);
+    this.firstAt[step] = known;
+  }
+
+  /** The last step is about to be taken back and another outcome of it tried: remembers what this one touched. */
+  nextOutcome(step: number): void {
+    this.partial[step] = this.footprint(step);
+  }
+
+  /** The last step is about to be taken back for good: its actor sleeps while the node's other branches are tried. */
+  putToSleep(step: number): void {
+    const actor = this.run.actorAt[step] as number;
+    const { cells, kinds } = this.firstAt[step] ?? this.footprint(step);
+    const list = this.sleepers[step] as Sleeper[];
+    if (list === NOBODY) this.sleepers[step] = [{ actor, cells, kinds }];
+    else list.push({ actor, cells, kinds });
+    this.asleep[step] = (this.asleep[step] as number) | (1 << actor);
+    this.partial[step] = null;
+  }
+
+  /** What the last step touched, over all its outcomes so far. */
+  private footprint(step: number): Footprint {
+    const now = this.touched(step);
+    const earlier = this.partial[step] ?? null;
+    if (!earlier) return now;
+    return {
+      cells: Int32Array.from([...earlier.cells, ...now.cells]),
+      kinds: Int32Array.from([...earlier.kinds, ...now.kinds]),
+    };
+  }
+
+  private touched(step: number): Footprint {
+    const { cells } = this.run.machine;
+    const start = this.run.startAt[step] as number;
+    return { cells: cells.cell.slice(start, cells.top), kinds: cells.kind.slice(start, cells.top) };
+  }
+}

@@ -1,0 +1,359 @@
+import { conflicts } from '../machine/cells.ts';
+import type { TrieNode } from '../machine/coroutine.ts';
+import { earliest } from './other-order.ts';
+import { OtherState } from './other-state.ts';
+import { Races, type Race } from './races.ts';
+import type { Run } from './run.ts';
+import type { SearchHooks, Strategy } from './search.ts';
+import { SleepSets, type Footprint } from './sleep-sets.ts';
+import { firstChoice } from './source-sets.ts';
+
+/**
+ * Optimal dynamic partial-order reduction with wakeup trees (Abdulla, Aronis, Jonsson, Sagonas, J. ACM
+ * 64(4), 2017, algorithm 2): the second opinion on every count of the source sets.
+ *
+ * Guarantee: as for source sets, and no run is begun in vain: none is sleep-set blocked, as long as steps
+ * that conflict in one order conflict in every other.
+ *
+ * Mechanism: when a run is complete, each of its races says how another class begins: the steps between the
+ * two that do not depend on the first, then the second. Where no sleeper could have led there (none is a
+ * *weak initial* of that sequence: able to come first, or independent of all of it), the whole sequence,
+ * and not only its first actor, is put into the wakeup tree of the node before the race, unless a branch
+ * there will be equivalent to it. Branches are later followed step by step; behind their ends the search is
+ * free again.
+ *
+ * What the second step touches must be known in its new place: a failed compare-and-exchange may succeed
+ * there. It is executed in that state and taken back (`OtherState`). An assumed footprint instead loses runs
+ * or repeats them.
+ */
+interface Branch extends Footprint {
+  readonly actor: number;
+  /** What comes after each outcome; nothing: anything may. */
+  readonly next: Branch[][];
+  /** The outcome that the branch was made for, or null: after each of them everything is explored. */
+  readonly outcome: number | null;
+}
+
+/**
+ * A step that is not where the run has it: the second step of the race, and the sleeper's step behind it.
+ * In a sequence the first of them stands as -1, the second as -2; steps of the run stand as their numbers.
+ */
+interface Moved {
+  readonly actor: number;
+  readonly cells: number[];
+  readonly kinds: number[];
+  /** Outcomes of the step before after which it was possible. */
+  readonly after: number[];
+}
+
+/** Where an actor's step stands in a sequence: at an index, independent of all of it, or in its way. */
+const INDEPENDENT = -1;
+const IN_THE_WAY = -2;
+
+export class WakeupTrees implements Strategy {
+  private readonly run: Run;
+  private readonly hooks: SearchHooks;
+  private readonly sleep: SleepSets;
+  private readonly races: Races;
+  private readonly other: OtherState;
+  /** Per node: the branch being followed, and those still to follow. */
+  private readonly current: (Branch | null)[] = [];
+  private readonly pending: Branch[][] = [[]];
+  private readonly entered: boolean[] = [];
+  private readonly behind: number[] = [];
+  /** Per step: its races, until a complete run has shown what else does not depend on them. */
+  private readonly open: Race[][] = [];
+  /** The steps from here on have not been part of a complete run. */
+  private fresh = 0;
+  /** Of the race being looked at: the steps that are left out, and those that move. */
+  private leftOut: Uint8Array = new Uint8Array(256);
+  private moved: Moved[] = [];
+
+  constructor(run: Run, hooks: SearchHooks) {
+    this.run = run;
+    this.hooks = hooks;
+    this.sleep = new SleepSets(run);
+    this.races = new Races(run, this.sleep, (race) => this.open[race.step]?.push(race));
+    this.other = new OtherState(run);
+  }
+
+  next(): number {
+    const node = this.run.depth;
+    const first = this.entered[node] !== true;
+    if (first) {
+      this.entered[node] = true;
+      this.behind[node] = 0;
+      this.beFree(node);
+    }
+    const branch = this.nextBranch(node);
+    this.current[node] = branch;
+    if (branch) return branch.actor;
+    if (first) this.leaf();
+    this.entered[node] = false;
+    return -1;
+  }
+
+  /** Where no branch says how to go on, anybody may. */
+  private beFree(node: number): void {
+    if ((this.pending[node] as Branch[]).length > 0) return;
+    const actor = firstChoice(this.run, this.sleep.asleep[node] as number);
+    if (actor < 0) return;
+    this.pending[node] = [{ actor, outcome: null, next: [], cells: NO_CELLS, kinds: NO_CELLS }];
+  }
+
+  private nextBranch(node: number): Branch | null {
+    for (;;) {
+      const branch = (this.pending[node] as Branch[]).shift();
+      if (!branch || !this.sleep.isAsleep(node, branch.actor)) return branch ?? null;
+    }
+  }
+
+  progress(): number {
+    let done = 0;
+    let share = 1;
+    for (let node = 0; node < this.run.depth; node++) {
+      const behind = this.behind[node] as number;
+      const all = behind + 1 + (this.pending[node] as Branch[]).length;
+      done += (share * behind) / all;
+      share /= all;
+    }
+    return done;
+  }
+
+  executed(): boolean {
+    const { run } = this;
+    const step = run.depth - 1;
+    this.open[step] = [];
+    this.races.executed(step);
+    this.sleep.executed(step);
+    this.pending[step + 1] = this.current[step]?.next[run.outcomeAt[step] as number] ?? [];
+    this.hooks.executed();
+    return true;
+  }
+
+  retract(last: boolean): void {
+    const step = this.run.depth - 1;
+    this.races.retract(step);
+    this.fresh = Math.min(this.fresh, step);
+    if (!last) {
+      this.sleep.nextOutcome(step);
+      return;
+    }
+    this.behind[step] = (this.behind[step] as number) + 1;
+    if ((this.pending[step] as Branch[]).length > 0) this.sleep.putToSleep(step);
+  }
+
+  private leaf(): void {
+    const { run } = this;
+    const enabled = run.enabledMask();
+    if (enabled === 0) this.hooks.ended();
+    else this.hooks.sleepBlocked();
+    this.open[run.depth] = [];
+    this.races.phantoms(run.alive & ~enabled);
+    for (let step = this.fresh; step <= run.depth; step++) {
+      for (const race of this.open[step] as Race[]) this.reverse(race);
+    }
+    this.fresh = run.depth;
+  }
+
+  /** Makes sure that the other order of a race is explored. */
+  private reverse(race: Race): void {
+    const node = earliest(race.without);
+    const sequence = this.sequence(node, race);
+    if (race.sleeper !== undefined && !this.moved.some((step) => this.touches(step, node))) return;
+    for (const sleeper of this.sleep.sleepers[node] ?? []) {
+      if (this.place(sequence, sleeper.actor, sleeper) !== IN_THE_WAY) return;
+    }
+    this.insert(this.pending[node] as Branch[], sequence);
+  }
+
+  /**
+   * What leads from `node` to the racing step, without the steps that are left out: `notdep(e, E).e'`; and on
+   * to the step of the sleeper, if it is one that the step left out woke.
+   */
+  private sequence(node: number, race: Race): number[] {
+    const { run, races } = this;
+    const { without, step } = race;
+    if (this.leftOut.length < run.depth) this.leftOut = new Uint8Array(2 * run.depth);
+    const sequence: number[] = [];
+    for (let at = node; at < run.depth; at++) {
+      const out =
+        races.leftOut(at, without) || (step < run.depth && races.dependsOn(at, step)) ? 1 : 0;
+      this.leftOut[at] = out;
+      if (out === 0) sequence.push(at);
+    }
+    this.measure(node, race, sequence);
+    for (let at = 0; at < this.moved.length; at++) sequence.push(-1 - at);
+    return sequence;
+  }
+
+  /** What the moved steps touch in their new places. */
+  private measure(node: number, { actor, step, sleeper }: Race, sequence: readonly number[]): void {
+    const { run } = this;
+    this.moved = [];
+    const pending = step < run.depth ? run.nodeBefore(step) : (run.nodes[actor] as TrieNode);
+    const follows = sleeper === undefined || sequence.some((at) => run.actorAt[at] === sleeper);
+    const sleeping = follows ? null : this.pendingAt(node, sleeper);
+    const look = (): void => {
+      this.look(0, actor);
+      if (sleeper === undefined || !sleeping?.op) return;
+      if (!run.machine.enabled(run.now, run.machine.actor(sleeper), sleeping.op)) return;
+      run.probe(sleeper, sleeping, () => this.look(1, sleeper));
+    };
+    if (this.other.enter(node, this.leftOut)) {
+      run.probe(actor, pending, look);
+      this.other.leave();
+      return;
+    }
+    const { actors, outcomes } = { actors: [...run.actorAt], outcomes: [...run.outcomeAt] };
+    const end = run.depth;
+    while (run.depth > node) run.undo();
+    for (const at of sequence) run.execute(actors[at] as number, outcomes[at] as number);
+    run.probe(actor, pending, look);
+    while (run.depth > node) run.undo();
+    while (run.depth < end) {
+      run.execute(actors[run.depth] as number, outcomes[run.depth] as number);
+    }
+  }
+
+  /** What an actor was about to do at `node`. */
+  private pendingAt(node: number, actor: number): TrieNode | null {
+    const { run } = this;
+    for (let step = node; step < run.depth; step++) {
+      if (run.actorAt[step] === actor) return run.nodeBefore(step);
+    }
+    return run.nodes[actor] ?? null;
+  }
+
+  private look(at: number, actor: number): void {
+    const { cells } = this.run.machine;
+    const moved = (this.moved[at] ??= { actor, cells: [], kinds: [], after: [] });
+    if (at > 0) moved.after.push(this.run.outcomeAt[this.run.depth - 2] as number);
+    for (let access = cells.start; access < cells.top; access++) {
+      moved.cells.push(cells.cell[access] as number);
+      moved.kinds.push(cells.kind[access] as number);
+    }
+  }
+
+  /** Puts a sequence into a wakeup tree, unless a branch of it is followed anyway that contains it. */
+  private insert(tree: Branch[], sequence: number[]): void {
+    let branches = tree;
+    for (;;) {
+      const way = this.wayFor(branches, sequence);
+      if (!way) break;
+      const { branch, at } = way;
+      if (branch.outcome === null) return;
+      let { outcome } = branch;
+      if (at !== INDEPENDENT) {
+        const step = sequence[at] as number;
+        if (step >= 0) outcome = this.run.outcomeAt[step] as number;
+        sequence.splice(at, 1);
+      }
+      branches = branch.next[outcome] ??= [];
+    }
+    let ends = [branches];
+    for (const [at, step] of sequence.entries()) {
+      const last = at === sequence.length - 1;
+      ends = this.grow(ends, step, last);
+    }
+  }
+
+  /** Adds a step to the tree at each of these places. Returns the places behind it. */
+  private grow(places: readonly Branch[][], step: number, last: boolean): Branch[][] {
+    const behind: Branch[][] = [];
+    for (const branches of places) {
+      const branch = this.branch(step, last);
+      branches.push(branch);
+      if (last) continue;
+      for (const outcome of step < 0 ? (this.moved[-step]?.after ?? []) : [branch.outcome ?? 0]) {
+        behind.push((branch.next[outcome] ??= []));
+      }
+    }
+    return behind;
+  }
+
+  /** The first branch that can be followed without leaving the sequence's class. */
+  private wayFor(
+    branches: readonly Branch[],
+    sequence: readonly number[],
+  ): { branch: Branch; at: number } | null {
+    for (const branch of branches) {
+      const at = this.place(sequence, branch.actor, branch);
+      if (at !== IN_THE_WAY) return { branch, at };
+    }
+    return null;
+  }
+
+  private branch(step: number, last: boolean): Branch {
+    const { run } = this;
+    if (step < 0) {
+      const { actor, cells, kinds } = this.moved[-1 - step] as Moved;
+      const footprint = { cells: Int32Array.from(cells), kinds: Int32Array.from(kinds) };
+      return { actor, outcome: last ? null : 0, next: [], ...footprint };
+    }
+    const { cells } = run.machine;
+    const from = run.startAt[step] as number;
+    const to = run.endOf(step);
+    return {
+      actor: run.actorAt[step] as number,
+      outcome: run.outcomeAt[step] as number,
+      next: [],
+      cells: cells.cell.slice(from, to),
+      kinds: cells.kind.slice(from, to),
+    };
+  }
+
+  private actorOf(step: number): number {
+    return (step < 0 ? this.moved[-1 - step]?.actor : this.run.actorAt[step]) as number;
+  }
+
+  /** Is the actor's step, with this footprint, a weak initial of the sequence? Where does it stand in it? */
+  private place(sequence: readonly number[], actor: number, footprint: Footprint): number {
+    for (let at = 0; at < sequence.length; at++) {
+      if (this.actorOf(sequence[at] as number) === actor) {
+        return this.isInitial(sequence, at) ? at : IN_THE_WAY;
+      }
+    }
+    for (let at = 0; at < sequence.length; at++) {
+      if (this.touches(footprint, sequence[at] as number)) return IN_THE_WAY;
+    }
+    return INDEPENDENT;
+  }
+
+  /** Does the step at `at` depend on none before it in the sequence? */
+  private isInitial(sequence: readonly number[], at: number): boolean {
+    const step = sequence[at] as number;
+    for (let before = 0; before < at; before++) {
+      const earlier = sequence[before] as number;
+      if (step >= 0 ? this.races.dependsOn(step, earlier) : this.leadsTo(earlier, step))
+        return false;
+    }
+    return true;
+  }
+
+  private leadsTo(earlier: number, step: number): boolean {
+    const moved = this.moved[-1 - step] as Moved;
+    return this.run.bornAt[moved.actor] === earlier || this.touches(moved, earlier);
+  }
+
+  private touches(
+    { cells, kinds }: { readonly cells: ArrayLike<number>; readonly kinds: ArrayLike<number> },
+    step: number,
+  ): boolean {
+    const { run } = this;
+    const moved = step < 0 ? (this.moved[-1 - step] as Moved) : null;
+    const from = moved ? 0 : (run.startAt[step] as number);
+    const to = moved ? moved.cells.length : run.endOf(step);
+    const cell: ArrayLike<number> = moved ? moved.cells : run.machine.cells.cell;
+    const kind: ArrayLike<number> = moved ? moved.kinds : run.machine.cells.kind;
+    for (let at = from; at < to; at++) {
+      for (let other = 0; other < cells.length; other++) {
+        if (cell[at] !== cells[other]) continue;
+        if (conflicts(kind[at] as number, kinds[other] as number)) return true;
+      }
+    }
+    return false;
+  }
+}
+
+const NO_CELLS: Int32Array = new Int32Array(0);

@@ -6,7 +6,7 @@ import { Plain } from './plain.ts';
 import { Run, type Program, type RunEnding, type Schedule } from './run.ts';
 import { SearchStopped, search, type SearchHooks, type Strategy } from './search.ts';
 import { SourceSets, type PlantedMistakes } from './source-sets.ts';
-import { WakeupTrees } from './wakeup-trees.ts';
+import { FootprintShift, WakeupTrees } from './wakeup-trees.ts';
 
 /** What an exploration counts and finds. */
 export interface Exploration {
@@ -40,7 +40,7 @@ export type Engine = 'source' | 'optimal' | 'plain';
 export interface ExploreOptions {
   readonly engine?: Engine;
   readonly mistakes?: PlantedMistakes;
-  /** Called once, before the first step. */
+  /** Called before the first step; again if the search starts again (wakeup trees may, see there). */
   readonly began?: (run: Run) => void;
   /** Called at every end of a run; the machine is in its final state. */
   readonly ended?: (run: Run, ending: RunEnding) => void;
@@ -56,6 +56,26 @@ const WATCH_EVERY = 1023;
 
 /** Explores every run of `program`, up to equivalence unless `engine` is `plain`. */
 export function explore(program: Program, options: ExploreOptions = {}): Exploration {
+  const { engine = 'source', mistakes } = options;
+  if (engine === 'plain') {
+    return exploreWith(program, options, (run, hooks) => new Plain(run, hooks));
+  }
+  if (engine === 'source') {
+    return exploreWith(program, options, (run, hooks) => new SourceSets(run, hooks, mistakes));
+  }
+  try {
+    return exploreWith(program, options, (run, hooks) => new WakeupTrees(run, hooks));
+  } catch (error) {
+    if (!(error instanceof FootprintShift)) throw error;
+    return exploreWith(program, options, (run, hooks) => new WakeupTrees(run, hooks, true));
+  }
+}
+
+function exploreWith(
+  program: Program,
+  options: ExploreOptions,
+  strategyFor: (run: Run, hooks: SearchHooks) => Strategy,
+): Exploration {
   const run = new Run(program);
   const result: Exploration = {
     runs: 0,
@@ -75,7 +95,7 @@ export function explore(program: Program, options: ExploreOptions = {}): Explora
     result.stopped = limit;
     throw new SearchStopped();
   };
-  const hooks = {
+  const hooks: SearchHooks = {
     ended(): void {
       const ending = run.ending();
       if (ending === 'assumed') result.assumed++;
@@ -96,26 +116,20 @@ export function explore(program: Program, options: ExploreOptions = {}): Explora
       if (run.found.length > 0) noteAll(result, run, run.found);
       stepped?.(run);
       if ((result.steps & WATCH_EVERY) !== 0) return;
-      const estimate = strategy.progress();
-      const limit = watch?.(result, estimate);
+      const limit = watch?.(result, strategy.progress());
       if (limit) stop(limit);
       if (result.steps >= maxSteps) stop('steps');
     },
   };
-  const strategy = strategyOf(run, hooks, options);
+  const strategy = strategyFor(run, hooks);
   try {
     search(run, strategy);
   } catch (error) {
+    while (run.depth > 0) run.undo();
     if (!(error instanceof SearchStopped)) throw error;
   }
   result.trieNodes = run.statistics.nodes;
   return result;
-}
-
-function strategyOf(run: Run, hooks: SearchHooks, options: ExploreOptions): Strategy {
-  const { engine = 'source', mistakes } = options;
-  if (engine === 'plain') return new Plain(run, hooks);
-  return engine === 'optimal' ? new WakeupTrees(run, hooks) : new SourceSets(run, hooks, mistakes);
 }
 
 const VERIFIED_RUNS = 64;

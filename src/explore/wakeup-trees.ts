@@ -12,8 +12,8 @@ import { firstChoice } from './source-sets.ts';
  * Optimal dynamic partial-order reduction with wakeup trees (Abdulla, Aronis, Jonsson, Sagonas, J. ACM
  * 64(4), 2017, algorithm 2): the second opinion on every count of the source sets.
  *
- * Guarantee: as for source sets, and no run is begun in vain: none is sleep-set blocked, as long as steps
- * that conflict in one order conflict in every other.
+ * Guarantee: as for source sets; and no run is begun in vain (none is sleep-set blocked) as long as it does
+ * not depend on the state which cells a step touches.
  *
  * Mechanism: when a run is complete, each of its races says how another class begins: the steps between the
  * two that do not depend on the first, then the second. Where no sleeper could have led there (none is a
@@ -25,7 +25,15 @@ import { firstChoice } from './source-sets.ts';
  * What the second step touches must be known in its new place: a failed compare-and-exchange may succeed
  * there. It is executed in that state and taken back (`OtherState`). An assumed footprint instead loses runs
  * or repeats them.
+ *
+ * Weak initials rest on the assumption that steps which conflict still do when something else has happened
+ * before. One word at a time keeps to it (a failed compare-and-exchange and what made it fail touch the same
+ * word), a step that reads an index and then what it points to does not. Once a step is seen to touch other
+ * cells than before, the search starts again (`FootprintShift`) and trusts proper initials only: then some
+ * runs are begun in vain, and none is lost.
  */
+export class FootprintShift extends Error {}
+
 interface Branch extends Footprint {
   readonly actor: number;
   /** What comes after each outcome; nothing: anything may. */
@@ -69,7 +77,11 @@ export class WakeupTrees implements Strategy {
   private leftOut: Uint8Array = new Uint8Array(256);
   private moved: Moved[] = [];
 
-  constructor(run: Run, hooks: SearchHooks) {
+  /** Which cells each op touched; null once they are known to shift. */
+  private readonly shapes: Map<TrieNode, number> | null;
+
+  constructor(run: Run, hooks: SearchHooks, shifting = false) {
+    this.shapes = shifting ? null : new Map();
     this.run = run;
     this.hooks = hooks;
     this.sleep = new SleepSets(run);
@@ -124,11 +136,28 @@ export class WakeupTrees implements Strategy {
     const { run } = this;
     const step = run.depth - 1;
     this.open[step] = [];
+    this.refuseShift(step);
     this.races.executed(step);
     this.sleep.executed(step);
     this.pending[step + 1] = this.current[step]?.next[run.outcomeAt[step] as number] ?? [];
     this.hooks.executed();
     return true;
+  }
+
+  private refuseShift(step: number): void {
+    if (!this.shapes) return;
+    const { run } = this;
+    const { cells } = run.machine;
+    const { status } = run.machine.cellsOf(run.actorAt[step] as number); // whoever waits for it is enabled by it
+    let shape = 1;
+    for (let at = cells.start; at < cells.top; at++) {
+      const cell = cells.cell[at] as number;
+      if (cell !== status) shape = (shape + Math.imul(cell + 1, 0x9e3779b1)) | 0;
+    }
+    const node = run.nodeBefore(step);
+    const known = this.shapes.get(node);
+    if (known === undefined) this.shapes.set(node, shape);
+    else if (known !== shape) throw new FootprintShift();
   }
 
   retract(last: boolean): void {
@@ -317,7 +346,7 @@ export class WakeupTrees implements Strategy {
     for (let at = 0; at < sequence.length; at++) {
       if (this.touches(footprint, sequence[at] as number)) return IN_THE_WAY;
     }
-    return INDEPENDENT;
+    return this.shapes ? INDEPENDENT : IN_THE_WAY;
   }
 
   /** Does the step at `at` depend on none before it in the sequence? */

@@ -306,6 +306,12 @@ export function outcomesOf(
     engine,
     maxRuns,
     ...(mistakes ? { mistakes } : {}),
+    began() {
+      order = null;
+      for (const found of [finals, violations, deadlocks, classes]) found.clear();
+      knownFinals.clear();
+      knownClasses.clear();
+    },
     stepped(run) {
       (order ??= new Order(run)).stepped();
       const step = run.depth - 1;

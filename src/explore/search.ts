@@ -27,27 +27,30 @@ export interface SearchHooks {
 /** Ends a search early; a limit was hit or somebody pressed Ctrl-C. */
 export class SearchStopped extends Error {}
 
-/** Walks everything that `strategy` asks for. The run is back at its beginning afterwards. */
-export function search(run: Run, strategy: Strategy): void {
+/**
+ * Walks everything that `strategy` asks for, from the node where the run stands; it is back there afterwards.
+ * `outcome`: the first outcome to try of the steps that are taken there.
+ */
+export function search(run: Run, strategy: Strategy, outcome = 0): void {
   const bottom = run.depth;
   let descend = true;
   for (;;) {
     const actor = descend ? strategy.next() : -1;
     if (actor >= 0) {
-      run.execute(actor, 0);
+      run.execute(actor, run.depth === bottom ? outcome : 0);
       descend = strategy.executed();
       continue;
     }
     if (run.depth === bottom) return;
     const step = run.depth - 1;
-    const outcome = (run.outcomeAt[step] as number) + 1;
-    const last = outcome >= (run.outcomesAt[step] as number);
+    const next = (run.outcomeAt[step] as number) + 1;
+    const last = next >= (run.outcomesAt[step] as number);
     const who = run.actorAt[step] as number;
     strategy.retract(last);
     run.undo();
     descend = true;
     if (!last) {
-      run.execute(who, outcome);
+      run.execute(who, next);
       descend = strategy.executed();
     }
   }

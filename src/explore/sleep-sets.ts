@@ -60,6 +60,32 @@ export class SleepSets {
     return ((this.asleep[node] as number) & (1 << actor)) !== 0;
   }
 
+  /** Puts actors to sleep at the present node that were tried there when it was explored elsewhere. */
+  tryElsewhere(actors: number): void {
+    const { run } = this;
+    const node = run.depth;
+    for (let rest = actors; rest !== 0; rest &= rest - 1) {
+      const actor = 31 - Math.clz32(rest & -rest);
+      const cells: number[] = [];
+      const kinds: number[] = [];
+      run.probe(actor, run.nodes[actor] as TrieNode, () => {
+        const store = run.machine.cells;
+        for (let at = store.start; at < store.top; at++) {
+          cells.push(store.cell[at] as number);
+          kinds.push(store.kind[at] as number);
+        }
+      });
+      this.add(node, actor, { cells: Int32Array.from(cells), kinds: Int32Array.from(kinds) });
+    }
+  }
+
+  private add(node: number, actor: number, { cells, kinds }: Footprint): void {
+    const list = this.sleepers[node] as Sleeper[];
+    if (list === NOBODY) this.sleepers[node] = [{ actor, cells, kinds }];
+    else list.push({ actor, cells, kinds });
+    this.asleep[node] = (this.asleep[node] as number) | (1 << actor);
+  }
+
   /** After `step`: sleepers whose step is independent of it sleep on. */
   executed(step: number): void {
     const { run } = this;
@@ -102,11 +128,7 @@ export class SleepSets {
   /** The last step is about to be taken back for good: its actor sleeps while the node's other branches are tried. */
   putToSleep(step: number): void {
     const actor = this.run.actorAt[step] as number;
-    const { cells, kinds } = this.firstAt[step] ?? this.footprint(step);
-    const list = this.sleepers[step] as Sleeper[];
-    if (list === NOBODY) this.sleepers[step] = [{ actor, cells, kinds }];
-    else list.push({ actor, cells, kinds });
-    this.asleep[step] = (this.asleep[step] as number) | (1 << actor);
+    this.add(step, actor, this.firstAt[step] ?? this.footprint(step));
     this.partial[step] = null;
   }
 

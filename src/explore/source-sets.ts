@@ -2,6 +2,7 @@ import { earliest } from './other-order.ts';
 import { Races, type Race } from './races.ts';
 import type { Run } from './run.ts';
 import type { SearchHooks, Strategy } from './search.ts';
+import type { Frame, Request, Shard } from './shards.ts';
 import { SleepSets } from './sleep-sets.ts';
 
 /**
@@ -34,7 +35,12 @@ function bitCount(mask: number): number {
   return count;
 }
 
+/** The part of the search that a shard may take is done; the rest is in `SourceSets.frames`. */
+export class ShardFull extends Error {}
+
 export class SourceSets implements Strategy {
+  /** What the shard asks of nodes on its path. */
+  readonly requests: Request[] = [];
   private readonly run: Run;
   private readonly hooks: SearchHooks;
   private readonly mistakes: PlantedMistakes;
@@ -44,11 +50,21 @@ export class SourceSets implements Strategy {
   private readonly backtrack: number[] = [];
   private readonly done: number[] = [];
   private readonly entered: boolean[] = [];
+  private readonly isFull: () => boolean;
+  /** The node where the shard begins; -1 for a whole search. Above it, nobody is tried here. */
+  private bottom = -1;
 
-  constructor(run: Run, hooks: SearchHooks, mistakes: PlantedMistakes = {}) {
+  /** `isFull` is asked after every run; if so, the search ends with `ShardFull`. */
+  constructor(
+    run: Run,
+    hooks: SearchHooks,
+    mistakes: PlantedMistakes = {},
+    isFull: () => boolean = () => false,
+  ) {
     this.run = run;
     this.hooks = hooks;
     this.mistakes = mistakes;
+    this.isFull = isFull;
     this.sleep = new SleepSets(run, mistakes.staleKinds);
     this.races = new Races(run, this.sleep, (race) => this.reverse(race));
   }
@@ -82,7 +98,7 @@ export class SourceSets implements Strategy {
   progress(): number {
     let done = 0;
     let share = 1;
-    for (let node = 0; node < this.run.depth; node++) {
+    for (let node = Math.max(0, this.bottom); node < this.run.depth; node++) {
       const all = this.backtrack[node] as number;
       done += (share * bitCount((this.done[node] as number) & all)) / bitCount(all);
       share /= bitCount(all);
@@ -95,9 +111,10 @@ export class SourceSets implements Strategy {
     const enabled = run.enabledMask();
     if (enabled === 0) this.hooks.ended();
     else this.hooks.sleepBlocked();
-    if (mistakes.noPhantoms) return;
-    if (enabled !== 0 && mistakes.noPhantomsAtSleepBlocked) return;
-    this.races.phantoms(run.alive & ~enabled);
+    const blind =
+      mistakes.noPhantoms ?? (mistakes.noPhantomsAtSleepBlocked === true && enabled !== 0);
+    if (!blind) this.races.phantoms(run.alive & ~enabled);
+    if (this.isFull()) throw new ShardFull();
   }
 
   executed(): boolean {
@@ -122,10 +139,82 @@ export class SourceSets implements Strategy {
   /** Makes sure that before the first step left out somebody is tried who can lead to the other order. */
   private reverse(race: Race): void {
     const node = earliest(race.without);
+    if (node <= this.bottom) {
+      this.request(node, race);
+      return;
+    }
     const covered = (this.backtrack[node] as number) | (this.sleep.asleep[node] as number);
     if ((this.races.initials(race, covered) & covered) !== 0) return;
     this.backtrack[node] = (this.backtrack[node] as number) | (1 << this.races.first);
   }
+
+  /** The nodes on the shard's path belong to the whole search. */
+  private request(node: number, race: Race): void {
+    const { run, races } = this;
+    if (run.depth <= this.bottom) return; // on the way to the shard: known where that was explored
+    const created = run.created();
+    const initials = renumber(races.initials(race, 0), created);
+    const known = this.requests.some((made) => made.node === node && made.initials === initials);
+    if (!known) this.requests.push({ node, initials, first: created.indexOf(races.first) });
+  }
+
+  /** Leads the run to where a shard begins, with the sleepers that it has there. */
+  begin(shard: Shard, led: () => void): void {
+    const { run, sleep, races } = this;
+    this.bottom = shard.path.length;
+    for (const { actor, outcome, tried } of shard.path) {
+      const created = run.created();
+      sleep.tryElsewhere(numberBack(tried, created));
+      run.execute(created[actor] as number, outcome);
+      races.executed(run.depth - 1);
+      sleep.executed(run.depth - 1);
+      led();
+    }
+    const created = run.created();
+    sleep.tryElsewhere(numberBack(shard.tried, created));
+    this.backtrack[this.bottom] = 1 << (created[shard.actor] as number);
+    this.done[this.bottom] = 0;
+    this.entered[this.bottom] = true;
+  }
+
+  /** What is open on the stack. */
+  frames(): Frame[] {
+    const { run, sleep } = this;
+    const created = run.created();
+    const frames: Frame[] = [];
+    for (let node = Math.max(0, this.bottom); node < run.depth; node++) {
+      const actor = run.actorAt[node] as number;
+      const outcome = run.outcomeAt[node] as number;
+      const done = this.done[node] as number;
+      const more = outcome + 1 < (run.outcomesAt[node] as number);
+      frames.push({
+        actor: created.indexOf(actor),
+        outcome,
+        nextOutcome: more ? outcome + 1 : -1,
+        asleep: renumber((sleep.asleep[node] as number) & ~done, created),
+        tried: renumber(done, created),
+        open: renumber(this.open(node) & ~(1 << actor), created),
+      });
+    }
+    return frames;
+  }
+}
+
+/** A mask of actors in the numbers of `Run.created`. */
+function renumber(actors: number, created: readonly number[]): number {
+  let mask = 0;
+  for (let at = 0; at < created.length; at++) {
+    if ((actors & (1 << (created[at] as number))) !== 0) mask |= 1 << at;
+  }
+  return mask;
+}
+
+function numberBack(mask: number, created: readonly number[]): number {
+  let actors = 0;
+  for (let rest = mask; rest !== 0; rest &= rest - 1) {
+    actors |= 1 << (created[31 - Math.clz32(rest & -rest)] as number);
+  }
+  return actors;
 }
 
 /** Any enabled actor that is not asleep will do; staying with the one that ran last keeps runs readable. */

@@ -2,7 +2,6 @@ import { EngineFault, GracewalkError } from '../base/errors.ts';
 import { explore, type Exploration } from '../explore/explore.ts';
 import { minimalRun } from '../explore/minimal.ts';
 import type { Program, Run as ExplorerRun, Schedule } from '../explore/run.ts';
-import { siteOf } from '../machine/coroutine.ts';
 import { VIOLATION_KINDS, type ViolationKind } from '../machine/violation.ts';
 import type { LimitHit, RunReport, VariantResult, Verdict } from './result.ts';
 import { View } from './predicates.ts';
@@ -232,7 +231,7 @@ class Check {
         name: 'bounded',
         value: exploration.boundedAt?.limit ?? 0,
         runs: exploration.bounded,
-        site: exploration.boundedAt?.node ? (siteOf(exploration.boundedAt.node) ?? null) : null,
+        site: exploration.boundedAt?.site ?? null,
       };
     }
     return { built, exploration, run: running as unknown as ExplorerRun };

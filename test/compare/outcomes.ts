@@ -283,13 +283,14 @@ class Order {
 export interface OutcomeOptions {
   readonly maxRuns: number;
   readonly mistakes?: ExploreOptions['mistakes'];
+  readonly sizes?: ExploreOptions['sizes'];
 }
 
 /** Explores `program` to the end with one engine. */
 export function outcomesOf(
   program: Built,
   engine: Engine,
-  { maxRuns, mistakes }: OutcomeOptions,
+  { maxRuns, mistakes, sizes }: OutcomeOptions,
 ): Outcomes {
   const finals = new Set<string>();
   const violations = new Set<string>();
@@ -302,31 +303,34 @@ export function outcomesOf(
   const knownClasses = new Map<string, string>();
   const violated: string[][] = [];
   let order: Order | null = null;
+  const noteStep = (run: Run): void => {
+    (order ??= new Order(run)).stepped();
+    const step = run.depth - 1;
+    if (run.outcomesAt[step]! > 1) branches = true;
+    const here: string[] = [];
+    violated[step] = here;
+    if (run.found.length === 0) return;
+    const names = namesOf(run.machine);
+    const { who, before } = run.last!;
+    for (const { kind, object, message } of run.found) {
+      const what = `${kind} of ${object} by ${names.actor(who.index)}: ${message} received${names.history(before)}`;
+      here.push(what);
+      violations.add(what);
+    }
+  };
   const result = explore(program, {
     engine,
     maxRuns,
     ...(mistakes ? { mistakes } : {}),
+    ...(sizes ? { sizes } : {}),
     began() {
       order = null;
       for (const found of [finals, violations, deadlocks, classes]) found.clear();
       knownFinals.clear();
       knownClasses.clear();
     },
-    stepped(run) {
-      (order ??= new Order(run)).stepped();
-      const step = run.depth - 1;
-      if (run.outcomesAt[step]! > 1) branches = true;
-      const here: string[] = [];
-      violated[step] = here;
-      if (run.found.length === 0) return;
-      const names = namesOf(run.machine);
-      const { who, before } = run.last!;
-      for (const { kind, object, message } of run.found) {
-        const what = `${kind} of ${object} by ${names.actor(who.index)}: ${message} received${names.history(before)}`;
-        here.push(what);
-        violations.add(what);
-      }
-    },
+    stepped: noteStep,
+    led: noteStep,
     ended(run, ending) {
       const { cells } = run.machine;
       const found = violated.slice(0, run.depth).flat().sort().join('\n');

@@ -3,9 +3,10 @@ import { explore, type Exploration } from '../../src/explore/explore.ts';
 import { algorithms, benchmarks, litmusTests, title, type Counted } from '../zoo/index.ts';
 
 /** Other checkers agree on these counts: one more is redundancy, one fewer is a lost behaviour. */
-function sameCount(counted: Counted): void {
-  const explored: Exploration = explore(counted.build());
-  const { runs, deadlocks, stopped, violations } = explored;
+function sameCount(counted: Counted, engine: 'source' | 'optimal'): void {
+  const explored: Exploration = explore(counted.build(), { engine });
+  const { runs, deadlocks, stopped, violations, sleepBlocked } = explored;
+  if (engine === 'optimal') expect(sleepBlocked).toBe(0);
   expect({
     runs,
     deadlocks,
@@ -25,8 +26,9 @@ describe.each([
   { kind: 'algorithms', programs: algorithms },
 ])('$kind', ({ programs }) => {
   const quick = programs.filter(({ slow }) => !slow);
-  test.each(quick.map((counted) => [title(counted), counted.runs, counted] as const))(
-    '%s has %i executions',
-    (_title, _runs, counted) => sameCount(counted),
+  const rows = quick.map((counted) => [title(counted), counted.runs, counted] as const);
+  test.each(rows)('%s has %i executions', (_title, _runs, counted) => sameCount(counted, 'source'));
+  test.each(rows)('%s has %i executions by wakeup trees, none of them begun in vain', (...row) =>
+    sameCount(row[2], 'optimal'),
   );
 });

@@ -71,8 +71,9 @@ function exploreWith(
   try {
     search(run, strategy);
   } catch (error) {
+    if (!(error instanceof SearchStopped || error instanceof FootprintShift)) throw error;
     while (run.depth > 0) run.undo();
-    if (!(error instanceof SearchStopped)) throw error;
+    if (error instanceof FootprintShift) throw error;
   }
   return counter.found;
 }

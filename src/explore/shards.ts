@@ -128,9 +128,8 @@ export class ShardRunner {
         rest = strategy.frames();
         share = strategy.progress();
       } else if (!(error instanceof SearchStopped)) throw error;
-    } finally {
-      while (run.depth > 0) run.undo();
     }
+    while (run.depth > 0) run.undo();
     return { found: counter.found, requests: strategy.requests, rest, share };
   }
 }

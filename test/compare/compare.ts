@@ -94,11 +94,11 @@ export function compare(spec: Spec, maxRuns: number, mistakes: Mistakes = {}): C
     differences.push(...plain.disagreements);
     for (const engine of REDUCTIONS) {
       const reduced = outcomes(spec, engine, Math.max(1000, 4 * plain.runs), mistakes);
-      differences.push(...compareOutcomes(plain, reduced).map((text) => `${engine}: ${text}`));
+      differences.push(...compareOutcomes(plain, reduced).map((text) => `${text} (${engine})`));
       sum.reduced += reduced.runs;
       sum.duplicates += reduced.runs - reduced.classes.size;
       if (engine === 'optimal') sum.blockedOptimal += reduced.sleepBlocked;
-      else sum.sleepBlocked += reduced.sleepBlocked;
+      if (engine === 'source') sum.sleepBlocked += reduced.sleepBlocked;
     }
   } catch (error) {
     return { ...NOTHING, skipped: false, differences: [`thrown: ${(error as Error).stack}`] };

@@ -2,28 +2,39 @@
 import { pathToFileURL } from 'node:url';
 import { explore } from '../src/explore/explore.ts';
 import { checkVariant, variantNames } from '../src/scenario/check.ts';
-import { algorithms, benchmarks, title } from '../test/zoo/index.ts';
+import { counted } from './counted.mjs';
+import { threadPool } from './pool.mjs';
 
 /** Best of several: the first is spent compiling. */
 const ENOUGH_SECONDS = 2;
 const REPEATS = 5;
 
-/** @param {string} name @returns {Omit<import('./programs.mjs').Measured, 'rss'>} */
-function program(name) {
-  const counted = [...benchmarks, ...algorithms].find((candidate) => title(candidate) === name);
-  if (!counted) throw new Error(`no program is called ${name}`);
+/**
+ * @typedef {object} Asked
+ * @property {string} what title in test/zoo, or file of a scenario
+ * @property {'source' | 'optimal'} engine
+ * @property {number} jobs threads
+ */
+
+/** @param {Asked} asked @returns {Omit<import('./programs.mjs').Measured, 'rss'>} */
+function program({ what, engine, jobs }) {
+  const { build, runs: known } = counted(what);
+  const pool = jobs > 1 ? threadPool(jobs - 1) : null;
+  const job = { what };
   let [best, total] = [Infinity, 0];
   for (let repeat = 0; ;) {
-    const built = counted.build();
+    const built = build();
     const began = performance.now();
-    const { runs, steps, sleepBlocked } = explore(built);
+    const { runs, steps, sleepBlocked } = explore(built, {
+      engine,
+      ...(pool ? { shards: (batch, here) => pool.explore(job, batch, here, () => false) } : {}),
+    });
     const seconds = (performance.now() - began) / 1000;
-    if (runs !== counted.runs)
-      throw new Error(`${name} has ${runs} runs instead of ${counted.runs}`);
+    if (runs !== known) throw new Error(`${what} has ${runs} runs instead of ${known}`);
     best = Math.min(best, seconds);
     total += seconds;
     if (++repeat === REPEATS || total > ENOUGH_SECONDS) {
-      return { title: name, runs, steps, sleepBlocked, seconds: best, note: '' };
+      return { title: what, runs, steps, sleepBlocked, seconds: best, note: '' };
     }
   }
 }
@@ -50,7 +61,8 @@ async function scenario(file) {
   };
 }
 
-const [, , what] = process.argv;
-const measured = what.endsWith('.ts') ? await scenario(what) : program(what);
+const asked = /** @type {Asked} */ (JSON.parse(process.argv[2]));
+const measured = asked.what.endsWith('.ts') ? await scenario(asked.what) : program(asked);
 const rss = process.resourceUsage().maxRSS * 1024;
 console.log(JSON.stringify({ ...measured, rss }));
+process.exit(); // threads of the pool wait for ever

@@ -1,5 +1,5 @@
 /**
- * npm run bench [-- name ...]
+ * npm run bench [-- [-j N] [--engine source|optimal] name ...]
  *
  * Speed and memory of the built explorer on programs with known execution counts and on the built-in
  * scenarios. Compare ratios, not seconds, across machines.
@@ -7,15 +7,29 @@
 import { spawnSync } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
+import { parseArgs } from 'node:util';
 import { ON_REQUEST, PROGRAMS, SCENARIOS } from './programs.mjs';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
+
+const { values, positionals: wanted } = parseArgs({
+  allowPositionals: true,
+  options: {
+    jobs: { type: 'string', short: 'j', default: '1' },
+    engine: { type: 'string', default: 'source' },
+  },
+});
 
 /** @param {string} what @returns {import('./programs.mjs').Measured} */
 function measure(what) {
   const { status, stdout, stderr } = spawnSync(
     process.execPath,
-    ['--import', './bench/strip.mjs', 'bench/one.mjs', what],
+    [
+      '--import',
+      './bench/strip.mjs',
+      'bench/one.mjs',
+      JSON.stringify({ what, engine: values.engine, jobs: Number(values.jobs) }),
+    ],
     { cwd: root, encoding: 'utf8' },
   );
   if (status !== 0) throw new Error(`${what} could not be measured:\n${stderr}`);
@@ -45,7 +59,6 @@ function row(cells) {
   console.log([...padded, ...cells.slice(COLUMNS.length)].join(' ').trimEnd());
 }
 
-const wanted = process.argv.slice(2);
 const scenarios = SCENARIOS.filter((file) => existsSync(`${root}${file}`));
 const programs =
   wanted.length === 0

@@ -5,8 +5,9 @@ import { SearchStopped, search, type SearchHooks, type Strategy } from './search
 import {
   ShardRunner,
   ShardedSearch,
+  inThisThread,
   type BatchRunner,
-  type ShardBounds,
+  type Shard,
   type ShardResult,
   type ShardSizes,
 } from './shards.ts';
@@ -84,25 +85,25 @@ function exploreShards(program: Program, options: ExploreOptions): Exploration {
   const runner = new ShardRunner(program, options, sizes, mistakes);
   began?.(runner.run);
   const whole = new ShardedSearch(sizes);
-  const bounds = (soFar: Exploration): ShardBounds => ({
-    runs: maxRuns - soFar.runs - soFar.assumed - soFar.bounded,
-    steps: maxSteps - soFar.steps,
-    watch: watch && ((part, share) => watch(together(soFar, part), whole.share || share)),
-  });
-  const here: BatchRunner = (batch, soFar) => {
-    const before = nothingExplored();
-    addTo(before, soFar);
-    const results: ShardResult[] = [];
-    for (const shard of batch) {
-      const result = runner.explore(shard, bounds(before));
-      results.push(result);
-      addTo(before, result.found);
-      if (result.found.stopped !== null) break;
+  /** What this thread has explored of a batch that is not part of the sum yet. */
+  let pending = nothingExplored();
+  let merged = whole.sum.steps;
+  const here = (shard: Shard): ShardResult => {
+    if (whole.sum.steps !== merged) {
+      merged = whole.sum.steps;
+      pending = nothingExplored();
     }
-    return results;
+    const before = together(whole.sum, pending);
+    const result = runner.explore(shard, {
+      runs: maxRuns - before.runs - before.assumed - before.bounded,
+      steps: maxSteps - before.steps,
+      watch: watch && ((part, share) => watch(together(before, part), whole.share || share)),
+    });
+    addTo(pending, result.found);
+    return result;
   };
   const limited = maxRuns !== Infinity || maxSteps !== Infinity;
-  whole.explore(here, shards && !limited ? shards : here);
+  whole.explore(here, limited ? inThisThread : shards);
   return whole.sum;
 }
 

@@ -159,8 +159,26 @@ function pathTo(node: OpenNode): ShardStep[] {
   return path.reverse();
 }
 
-/** Explores a batch of shards; results in the order of the batch. */
-export type BatchRunner = (shards: readonly Shard[], soFar: Exploration) => ShardResult[];
+/**
+ * Explores a batch of shards, some of them perhaps elsewhere; `here` explores one in this thread, `soFar` is
+ * what was explored before the batch. Results in the order of the batch; fewer only if a limit ended the last of them.
+ */
+export type BatchRunner = (
+  shards: readonly Shard[],
+  here: (shard: Shard) => ShardResult,
+  soFar: Exploration,
+) => ShardResult[];
+
+/** One after the other, in this thread. */
+export const inThisThread: BatchRunner = (shards, here) => {
+  const results: ShardResult[] = [];
+  for (const shard of shards) {
+    const result = here(shard);
+    results.push(result);
+    if (result.found.stopped !== null) break;
+  }
+  return results;
+};
 
 export class ShardedSearch {
   readonly sum: Exploration = nothingExplored();
@@ -173,16 +191,14 @@ export class ShardedSearch {
     this.size = sizes.batch;
   }
 
-  /** `first` explores the beginning, `batch` everything that is shared out after it. */
-  explore(first: BatchRunner, batch: BatchRunner): void {
+  /** `here` explores a shard in this thread; what is shared out goes through `batch`. */
+  explore(here: (shard: Shard) => ShardResult, batch: BatchRunner = inThisThread): void {
     const root: OpenNode = { depth: 0, parent: null, step: null, asleep: 0, tried: 0 };
     this.tasks.push({ node: root, shard: WHOLE, weight: 1 });
-    for (let runner = first; this.tasks.length > 0; runner = batch) {
+    while (this.tasks.length > 0) {
       const taken = this.tasks.splice(-this.size).reverse();
-      const results = runner(
-        taken.map(({ shard }) => shard),
-        this.sum,
-      );
+      const shards = taken.map(({ shard }) => shard);
+      const results = (taken.length > 1 ? batch : inThisThread)(shards, here, this.sum);
       for (const [at, result] of results.entries()) {
         addTo(this.sum, result.found);
         if (this.sum.stopped !== null) return;

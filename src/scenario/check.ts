@@ -1,17 +1,11 @@
 import { EngineFault, GracewalkError } from '../base/errors.ts';
-import { explore, type Exploration } from '../explore/explore.ts';
+import type { Exploration } from '../explore/explore.ts';
 import { minimalRun } from '../explore/minimal.ts';
-import type { Program, Run as ExplorerRun, Schedule } from '../explore/run.ts';
+import type { Program, Schedule } from '../explore/run.ts';
 import { VIOLATION_KINDS, type ViolationKind } from '../machine/violation.ts';
 import type { LimitHit, RunReport, VariantResult, Verdict } from './result.ts';
-import { View } from './predicates.ts';
-import {
-  buildVariant,
-  definitionOf,
-  judge,
-  type BuiltVariant,
-  type Observation,
-} from './program.ts';
+import { Pass, type PassLimits, type ShardPool } from './pass.ts';
+import { buildVariant, definitionOf, type Observation } from './program.ts';
 import { recordRun, replayRun } from './record.ts';
 import type { Scenario, ScenarioDefinition, Variant } from './scenario.ts';
 import { formatToken } from './token.ts';
@@ -47,6 +41,8 @@ export interface CheckOptions {
   readonly now: () => number;
   /** Bytes of heap in use. */
   readonly heapUsed?: () => number;
+  /** Threads to share the search with. */
+  readonly pool?: ShardPool | undefined;
 }
 
 /** Histories of each actor that are run twice, beyond those that the search had to repeat anyway. */
@@ -59,10 +55,9 @@ export function variantNames(scenario: Scenario): string[] {
   return Object.keys(scenario.definition.variants);
 }
 
-interface Pass {
-  readonly built: BuiltVariant;
+interface Explored {
+  readonly pass: Pass;
   readonly exploration: Exploration;
-  readonly run: ExplorerRun;
 }
 
 /** Explores a variant to its end, or to a limit, and says what it found. */
@@ -107,8 +102,10 @@ class Check {
     const main = this.pass('exploring');
     this.observe(main);
     const sometimes = this.sometimes(main);
-    for (const coroutine of main.run.allCoroutines()) coroutine.verify(VERIFIED_HISTORIES);
-    const neverCalled = this.limit ? [] : neverCalledPatches(this.variant, main.run);
+    for (const coroutine of main.pass.run?.allCoroutines() ?? []) {
+      coroutine.verify(VERIFIED_HISTORIES);
+    }
+    const neverCalled = this.limit ? [] : neverCalledPatches(this.variant, main.pass.called);
     const verdict = this.verdict(sometimes, neverCalled.length > 0, main.exploration.runs);
     return this.compose({
       verdict,
@@ -197,29 +194,13 @@ class Check {
   }
 
   /** One exploration, with an observer or without. */
-  private pass(phase: string, observe?: Observation): Pass {
-    const built = buildVariant(this.scenario, this.name, {
-      traced: true,
-      ...(observe ? { observe } : {}),
-    });
-    let running: ExplorerRun | null = null;
-    const peeked = new View(built.program.machine, built.state, {
-      get: (cell) => built.program.machine.cells.peek(cell),
-    });
-    const { limits } = this.options;
-    const exploration = explore(built.program, {
-      ...(limits.runs === undefined ? {} : { maxRuns: limits.runs }),
-      watch: (soFar, estimate) => this.watch(soFar, phase, estimate),
-      began: (run) => {
-        running = run;
-      },
-      stepped: () => {
-        for (const [title, predicate] of built.stateSometimes) {
-          if (!built.seen.has(title) && judge(title, predicate, peeked)) built.seen.add(title);
-        }
-      },
-    });
-    for (const title of built.seen) this.seen.add(title);
+  private pass(phase: string, observe?: Observation): Explored {
+    const { limits, pool } = this.options;
+    const pass = new Pass(this.scenario, this.name, observe);
+    const { runs = Infinity, steps = Infinity } = limits;
+    const watch: PassLimits['watch'] = (soFar, estimate) => this.watch(soFar, phase, estimate);
+    const exploration = pass.explore({ runs, steps, watch }, pool);
+    for (const title of pass.built.seen) this.seen.add(title);
     for (const { violation, schedule } of exploration.violations.values()) {
       if (this.kinds.has(violation.kind)) continue;
       this.kinds.set(violation.kind, observe);
@@ -234,7 +215,7 @@ class Check {
         site: exploration.boundedAt?.site ?? null,
       };
     }
-    return { built, exploration, run: running as unknown as ExplorerRun };
+    return { pass, exploration };
   }
 
   private noteLimit(name: string): void {
@@ -254,24 +235,24 @@ class Check {
     onProgress?.({ runs: soFar.runs, steps: soFar.steps, ms, phase, estimate });
     if (shouldStop?.()) return 'interrupt';
     if (limits.time !== undefined && ms > limits.time) return 'time';
-    if (limits.steps !== undefined && soFar.steps >= limits.steps) return 'steps';
     if (limits.memory !== undefined && heapUsed && heapUsed() > limits.memory) return 'memory';
     return null;
   }
 
   private stopNow(soFar: Pick<Exploration, 'runs' | 'steps'>): boolean {
-    const limit = this.watch(soFar, 'by context switches');
+    const { steps = Infinity } = this.options.limits;
+    const limit = soFar.steps >= steps ? 'steps' : this.watch(soFar, 'by context switches');
     if (limit) this.noteLimit(limit);
     return limit !== null;
   }
 
   /** Observer passes: every `always`, and the state predicates under `sometimes` not yet seen. */
-  private observe(main: Pass): void {
+  private observe(main: Explored): void {
     for (const invariant of this.invariants()) {
       if (this.limit) return;
       this.pass(`always '${invariant.name}'`, invariant);
     }
-    for (const [title, predicate] of main.built.stateSometimes) {
+    for (const [title, predicate] of main.pass.built.stateSometimes) {
       if (this.limit) return;
       if (this.seen.has(title)) continue;
       this.pass(`sometimes '${title}'`, {
@@ -282,8 +263,8 @@ class Check {
     }
   }
 
-  private sometimes(main: Pass): Record<string, 'seen' | 'never'> {
-    const titles = [...main.built.stepSometimes, ...main.built.stateSometimes.keys()];
+  private sometimes(main: Explored): Record<string, 'seen' | 'never'> {
+    const titles = [...main.pass.built.stepSometimes, ...main.pass.built.stateSometimes.keys()];
     return Object.fromEntries(
       titles.map((title) => [title, this.seen.has(title) ? 'seen' : 'never'] as const),
     );
@@ -311,7 +292,7 @@ class Check {
   }
 
   /** The minimal run of the kind that matters most: one nobody declared, else the first declared. */
-  private counterexample(main: Pass): RunReport {
+  private counterexample(main: Explored): RunReport {
     const found = this.foundKinds();
     const undeclared = found.find((kind) => !this.variant.kinds.includes(kind));
     const kind = undeclared ?? this.variant.kinds.find((each) => found.includes(each)) ?? found[0];

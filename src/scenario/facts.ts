@@ -41,17 +41,22 @@ export function columnsOf(definition: ScenarioDefinition<unknown>): string[] {
   ];
 }
 
-/** Patches whose target no actor ever called: the variant is not what its author thinks. */
-export function neverCalledPatches(
-  variant: Variant<unknown>,
-  run: Run,
-): VariantResult['neverCalled'][number][] {
+/** Which of the variant's patches (by index) have a target that some actor called. */
+export function calledPatches(variant: Variant<unknown>, run: Run): number[] {
   const called = new Set<unknown>();
   for (const coroutine of run.allCoroutines()) {
     for (const fn of coroutine.entered) called.add(fn);
   }
+  return (variant.patches ?? []).flatMap(({ target }, at) => (called.has(target) ? [at] : []));
+}
+
+/** The other patches: with one, the variant is not what its author thinks. */
+export function neverCalledPatches(
+  variant: Variant<unknown>,
+  called: ReadonlySet<number>,
+): VariantResult['neverCalled'][number][] {
   return (variant.patches ?? [])
-    .filter(({ target }) => !called.has(target))
+    .filter((_patch, at) => !called.has(at))
     .map(({ target, site }) => ({ name: target.title, site }));
 }
 

@@ -171,6 +171,18 @@ export class Run {
     return mask;
   }
 
+  /** In how many ways may the pending op of `actor` go? */
+  outcomesOf(actor: number): number {
+    const { machine } = this;
+    const { op } = this.nodes[actor] as TrieNode;
+    if (!op?.def.outcomes) return 1;
+    const { top, silentTop } = machine.cells;
+    machine.cells.begin(this.depth);
+    const count = op.def.outcomes(machine, machine.actor(actor), op.args);
+    machine.cells.undo(top, silentTop);
+    return count;
+  }
+
   /** Executes the pending op of `actor` with the given outcome. */
   execute(actor: number, outcome: number): void {
     const { machine, depth } = this;

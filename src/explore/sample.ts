@@ -1,0 +1,144 @@
+import { Counter, type Bounds, type Exploration, type Watchers } from './exploration.ts';
+import { Run, type Program } from './run.ts';
+import { SearchStopped } from './search.ts';
+
+/**
+ * Runs chosen by chance: for questions too large to be answered. They can find a violation and never prove
+ * that there is none. The same seed is the same runs.
+ */
+export interface SampleOptions extends Watchers {
+  readonly oracle: 'random' | 'pct';
+  readonly seed: number;
+  readonly runs: number;
+  /** Stop at the first violation. */
+  readonly wanted: (found: Exploration) => boolean;
+  readonly watch?: Bounds['watch'];
+}
+
+/** A source of chance: mulberry32, 32 bits of state. */
+export class Chance {
+  private state: number;
+
+  constructor(seed: number) {
+    this.state = seed | 0;
+  }
+
+  /** A whole number from 0 to `below` - 1. */
+  pick(below: number): number {
+    this.state = (this.state + 0x6d2b79f5) | 0;
+    let mixed = Math.imul(this.state ^ (this.state >>> 15), 1 | this.state);
+    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed;
+    return Math.floor((((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32) * below);
+  }
+}
+
+/** Who takes the next step of a run. */
+interface Oracle {
+  /** Before the first step of each run. */
+  begin(): void;
+  /** One of the enabled actors, given as a mask that is not 0. */
+  choose(enabled: number): number;
+}
+
+function bitAt(mask: number, index: number): number {
+  let rest = mask;
+  for (let at = 0; at < index; at++) rest &= rest - 1;
+  return 31 - Math.clz32(rest & -rest);
+}
+
+function countOf(mask: number): number {
+  let count = 0;
+  for (let rest = mask; rest !== 0; rest &= rest - 1) count++;
+  return count;
+}
+
+/** Anybody, each time. */
+class Uniform implements Oracle {
+  private readonly chance: Chance;
+
+  constructor(chance: Chance) {
+    this.chance = chance;
+  }
+
+  begin(): void {
+    // every step is chosen anew
+  }
+
+  choose(enabled: number): number {
+    return bitAt(enabled, this.chance.pick(countOf(enabled)));
+  }
+}
+
+/** Changes of priority in a run: finds bugs that need one ordering constraint more than this. */
+const CHANGES = 3;
+
+/**
+ * Probabilistic concurrency testing (Burckhardt, Kothari, Musuvathi, Nagarakatte, ASPLOS 2010): actors have
+ * random priorities, the highest one runs, and at a few random steps it falls below all others. A bug that
+ * needs d ordering constraints among n actors and k steps is found by each run with a chance of at least
+ * 1 / (n k^(d-1)).
+ */
+class Priorities implements Oracle {
+  private readonly chance: Chance;
+  private priorities: number[] = [];
+  private changes: number[] = [];
+  private steps = 0;
+  /** Steps of the longest run so far: where changes may fall. */
+  private length = 16;
+
+  constructor(chance: Chance) {
+    this.chance = chance;
+  }
+
+  begin(): void {
+    this.length = Math.max(this.length, this.steps);
+    this.steps = 0;
+    this.priorities = [];
+    this.changes = Array.from({ length: CHANGES }, () => this.chance.pick(this.length));
+  }
+
+  choose(enabled: number): number {
+    const step = this.steps++;
+    let first = this.highest(enabled);
+    this.changes.forEach((at, change) => {
+      if (at !== step) return;
+      this.priorities[first] = -1 - change;
+      first = this.highest(enabled);
+    });
+    return first;
+  }
+
+  private highest(enabled: number): number {
+    let best = -1;
+    for (let rest = enabled; rest !== 0; rest &= rest - 1) {
+      const actor = 31 - Math.clz32(rest & -rest);
+      const priority = (this.priorities[actor] ??= this.chance.pick(2 ** 30));
+      if (best < 0 || priority > (this.priorities[best] as number)) best = actor;
+    }
+    return best;
+  }
+}
+
+/** Makes runs until the number asked for, a violation that is wanted, or a limit. */
+export function sample(program: Program, options: SampleOptions): Exploration {
+  const { oracle: kind, seed, runs, wanted, watch } = options;
+  const run = new Run(program);
+  const chance = new Chance(seed);
+  const oracle = kind === 'pct' ? new Priorities(chance) : new Uniform(chance);
+  const counter = new Counter(run, options, { runs, steps: Infinity, watch });
+  try {
+    while (!wanted(counter.found)) {
+      oracle.begin();
+      for (let enabled = run.enabledMask(); enabled !== 0; enabled = run.enabledMask()) {
+        const actor = oracle.choose(enabled);
+        run.execute(actor, chance.pick(run.outcomesOf(actor)));
+        counter.executed();
+      }
+      counter.ended();
+      while (run.depth > 0) run.undo();
+    }
+  } catch (error) {
+    if (!(error instanceof SearchStopped)) throw error;
+  }
+  return counter.found;
+}

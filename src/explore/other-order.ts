@@ -25,17 +25,22 @@ export class OtherOrder implements Reader {
     this.leftOut = leftOut;
   }
 
+  /** Nothing has been asked yet. */
+  forget(): void {
+    while (this.read.length > 0) this.read.pop();
+  }
+
   without(steps: readonly number[]): void {
     this.steps = steps;
     this.first = earliest(steps);
-    this.read.length = 0;
+    this.forget();
   }
 
   get(cell: Cell): number {
     this.read.push(cell);
     const { cells } = this.run.machine;
     let value = cells.peek(cell);
-    for (let at = cells.head[cell] as number; at >= 0; at = cells.prev[at] as number) {
+    for (let at = cells.lastWrite[cell] as number; at >= 0; at = cells.prevWrite[at] as number) {
       const step = cells.event[at] as number;
       if (step < this.first) break;
       const kind = cells.kind[at] as number;

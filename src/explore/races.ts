@@ -50,6 +50,7 @@ export class Races {
   private readonly previous: number[] = [];
   private readonly lastStep: Int32Array = new Int32Array(MAX_ACTORS).fill(-1);
   private readonly clock: Int32Array = new Int32Array(ROW);
+  private width = 0;
   /** The past of the step being analysed that no other order changes: its actor's. */
   private readonly base: Int32Array = new Int32Array(ROW);
   private readonly candidates: number[] = [];
@@ -79,7 +80,8 @@ export class Races {
     this.previous[step] = before;
     this.sequence[step] = sequence;
     this.clock[actor] = sequence;
-    this.clocks.set(this.clock, step * ROW);
+    const row = step * ROW;
+    for (let at = 0; at < this.width; at++) this.clocks[row + at] = this.clock[at] as number;
     this.lastStep[actor] = step;
   }
 
@@ -103,7 +105,9 @@ export class Races {
     const { op } = this.run.nodes[actor] as TrieNode;
     if (!op) throw new EngineFault('a finished actor is not blocked');
     this.run.machine.enabled(cells, this.run.machine.actor(actor), op);
-    this.analyse(actor, op, this.run.depth);
+    cells.conditionEnd = cells.top;
+    // What nobody has written is no different in another order.
+    if (this.isConditional(actor, op)) this.analyse(actor, op, this.run.depth);
     cells.undo(top, silentTop);
   }
 
@@ -113,22 +117,17 @@ export class Races {
    * position `end` of the run.
    */
   private analyse(actor: number, op: Op, end: number): void {
-    const { run, base, clock, clocks, candidates, enablers } = this;
-    const { cells } = run.machine;
-    const conditional = run.machine.conditional(run.machine.actor(actor), op);
-    const before = this.lastStep[actor] as number;
-    const origin = before >= 0 ? before : (run.bornAt[actor] as number);
-    if (origin >= 0) base.set(clocks.subarray(origin * ROW, origin * ROW + ROW));
-    else base.fill(0);
-    clock.set(base);
+    const { clock, candidates, enablers } = this;
+    const conditional = this.isConditional(actor, op);
+    this.inherit(actor);
     this.gather(actor, conditional);
-    if (candidates.length > 1) candidates.sort((a, b) => b - a);
-    enablers.length = 0;
-    this.asOf.read.length = 0;
-    if (conditional) this.tried.clear();
+    if (conditional) {
+      while (enablers.length > 0) enablers.pop();
+      this.tried.clear();
+    }
+    this.asOf.forget();
     for (let at = 0; at < candidates.length; at++) {
       const earlier = candidates[at] as number;
-      if (at > 0 && earlier === candidates[at - 1]) continue;
       if (this.isBefore(earlier, clock)) continue;
       if (conditional && !this.possibleWithout([earlier], actor, op)) {
         enablers.push(earlier);
@@ -138,16 +137,55 @@ export class Races {
       this.report({ without: [earlier], actor, step: end });
       this.join(earlier);
     }
-    for (const enabler of enablers) this.join(enabler);
-    for (let at = end - 1; at >= 0; at--) {
-      const woken = this.sleep.woken[at] as SleepSets['woken'][number];
-      if (woken.length === 0 || this.isBefore(at, clock)) continue;
-      let possible = !conditional;
-      for (const sleeper of woken) {
-        if (sleeper.actor === actor || !meets(run, sleeper, cells.start)) continue;
-        possible ||= this.possibleWithout([at], actor, op);
-        if (possible) this.report({ without: [at], actor, step: end, sleeper: sleeper.actor });
-      }
+    if (conditional) for (const enabler of enablers) this.join(enabler);
+    const { wakers } = this.sleep;
+    for (let at = wakers.length - 1; at >= 0; at--) {
+      const waker = wakers[at] as number;
+      if (waker < end && !this.isBefore(waker, clock)) this.meetWoken(waker, actor, op, end);
+    }
+  }
+
+  /** The races of the step with what the sleepers that `waker` woke would have touched before it. */
+  private meetWoken(waker: number, actor: number, op: Op, end: number): void {
+    const { run } = this;
+    for (const sleeper of this.sleep.woken[waker] as SleepSets['woken'][number]) {
+      if (sleeper.actor === actor || !meets(run, sleeper, run.machine.cells.start)) continue;
+      if (this.isConditional(actor, op) && !this.possibleWithout([waker], actor, op)) return;
+      this.report({ without: [waker], actor, step: end, sleeper: sleeper.actor });
+    }
+  }
+
+  /**
+   * Might the step be impossible in another order? Not if nobody has written what its condition reads; a
+   * condition is the first thing that a step evaluates.
+   */
+  private isConditional(actor: number, op: Op): boolean {
+    const { machine } = this.run;
+    if (!machine.conditional(machine.actor(actor), op)) return false;
+    const { cells } = machine;
+    for (let at = cells.start; at < cells.conditionEnd; at++) {
+      if ((cells.prevWrite[at] as number) >= 0) return true;
+    }
+    return false;
+  }
+
+  /** The past that the step has from its own actor: the actor's last step, or the one that created it. */
+  private inherit(actor: number): void {
+    const { run, base, clock, clocks } = this;
+    this.widen();
+    const before = this.lastStep[actor] as number;
+    const origin = before >= 0 ? before : (run.bornAt[actor] as number);
+    const row = origin * ROW;
+    for (let at = 0; at < this.width; at++) {
+      base[at] = clock[at] = origin < 0 ? 0 : (clocks[row + at] as number);
+    }
+  }
+
+  /** Rows are as wide as there are actors; the columns of new ones may hold what earlier runs left there. */
+  private widen(): void {
+    const { length } = this.run.machine.actors;
+    for (; this.width < length; this.width++) {
+      for (let at = this.width; at < this.clocks.length; at += ROW) this.clocks[at] = 0;
     }
   }
 
@@ -165,9 +203,9 @@ export class Races {
     const { run, candidates, tried } = this;
     const { cells } = run.machine;
     for (const cell of this.asOf.read.slice()) {
-      for (let at = cells.head[cell] as number; at >= 0; at = cells.prev[at] as number) {
+      for (let at = cells.lastWrite[cell] as number; at >= 0; at = cells.prevWrite[at] as number) {
         const step = cells.event[at] as number;
-        if (at >= cells.start || cells.kind[at] === READ) continue;
+        if (at >= cells.start) continue;
         if (run.actorAt[step] === actor || this.isBefore(step, this.base)) continue;
         if (this.leftOut(step, without)) continue;
         const more = without.filter((other) => !this.dependsOn(other, step));
@@ -200,8 +238,7 @@ export class Races {
   private join(step: number): void {
     const { clock, clocks } = this;
     const row = step * ROW;
-    const count = this.run.nodes.length;
-    for (let at = 0; at < count; at++) {
+    for (let at = 0; at < this.width; at++) {
       const value = clocks[row + at] as number;
       if (value > (clock[at] as number)) clock[at] = value;
     }
@@ -215,11 +252,12 @@ export class Races {
   private gather(actor: number, conditional: boolean): void {
     const { candidates, run } = this;
     const { cells } = run.machine;
-    candidates.length = 0;
+    while (candidates.length > 0) candidates.pop();
     for (let access = cells.start; access < cells.top; access++) {
       const kind = cells.kind[access] as number;
+      const history = kind === READ ? cells.prevWrite : cells.prev; // reads commute with reads
       let group = 0;
-      for (let at = cells.prev[access] as number; at >= 0; at = cells.prev[at] as number) {
+      for (let at = history[access] as number; at >= 0; at = history[at] as number) {
         const step = cells.event[at] as number;
         const other = cells.kind[at] as number;
         const own = run.actorAt[step] === actor;
@@ -230,10 +268,23 @@ export class Races {
         }
         if (!conditional && group !== 0 && other !== group) break;
         group = other;
-        if (!own) candidates.push(step);
+        if (!own) this.addCandidate(step);
         if (other === WRITE && !conditional) break;
       }
     }
+  }
+
+  /** Keeps the candidates in descending order, each once. */
+  private addCandidate(step: number): void {
+    const { candidates } = this;
+    let at = candidates.length;
+    while (at > 0 && (candidates[at - 1] as number) < step) at--;
+    if (at > 0 && candidates[at - 1] === step) return;
+    candidates.push(step);
+    for (let from = candidates.length - 1; from > at; from--) {
+      candidates[from] = candidates[from - 1] as number;
+    }
+    candidates[at] = step;
   }
 
   /** Could `actor` do `op` if the steps in `without`, and all that depends on them, had not happened? */
@@ -285,9 +336,9 @@ export class Races {
       if (step > node && !this.leftOut(step, without)) return true;
     }
     for (const cell of this.asOf.read) {
-      for (let at = cells.head[cell] as number; at >= 0; at = cells.prev[at] as number) {
+      for (let at = cells.lastWrite[cell] as number; at >= 0; at = cells.prevWrite[at] as number) {
         if ((cells.event[at] as number) <= node) break;
-        if (at >= cells.start || cells.kind[at] === READ) continue;
+        if (at >= cells.start) continue;
         if (!this.leftOut(cells.event[at] as number, without)) return true;
       }
     }

@@ -198,12 +198,13 @@ export class Run {
     this.nodeAt[depth] = node;
     this.aliveAt[depth] = this.alive;
     machine.outcome = outcome;
-    machine.found.length = 0;
-    machine.spawnedNow.length = 0;
+    if (machine.found.length > 0) machine.found.length = 0;
+    if (machine.spawnedNow.length > 0) machine.spawnedNow.length = 0;
     cells.begin(depth);
     if (machine.conditional(who, op) && !machine.enabled(cells, who, op)) {
       throw new EngineFault(`${who.name} executes ${op.def.name}() although it is blocked`);
     }
+    cells.conditionEnd = cells.top;
     machine.takeCpu(who);
     this.outcomesAt[depth] = op.def.outcomes ? op.def.outcomes(machine, who, op.args) : 1;
     const value = op.def.exec(machine, who, op.args);

@@ -43,6 +43,8 @@ export class SleepSets {
   readonly sleepers: Sleeper[][] = [[]];
   /** Per step: the sleepers that it woke. */
   readonly woken: Sleeper[][] = [];
+  /** The steps that woke somebody, ascending; some at the end may have been taken back. */
+  readonly wakers: number[] = [];
   /** Footprints of the outcomes of the actor being tried at each node, once it has more than one. */
   private readonly partial: (Footprint | null)[] = [];
   private readonly run: Run;
@@ -107,6 +109,9 @@ export class SleepSets {
       mask |= 1 << sleeper.actor;
     }
     this.woken[step] = woken;
+    const { wakers } = this;
+    while (wakers.length > 0 && (wakers[wakers.length - 1] as number) >= step) wakers.pop();
+    if (woken !== NOBODY) wakers.push(step);
     this.sleepers[step + 1] = kept;
     this.asleep[step + 1] = mask;
     this.partial[step + 1] = null;

@@ -47,6 +47,8 @@ export class Cells implements Reader {
   values: Int32Array = new Int32Array(256);
   /** Latest access to each cell, an index into the access stack, or -1. */
   head: Int32Array = new Int32Array(256).fill(NONE);
+  /** Latest access that is no read, or -1. */
+  lastWrite: Int32Array = new Int32Array(256).fill(NONE);
   count = 0;
 
   /** The access stack. */
@@ -54,6 +56,8 @@ export class Cells implements Reader {
   kind: Int32Array = new Int32Array(4096);
   /** The previous access to the same cell, or -1. */
   prev: Int32Array = new Int32Array(4096);
+  /** The previous access to the same cell that is no read, or -1. */
+  prevWrite: Int32Array = new Int32Array(4096);
   /** The step that made the access: its depth in the current run. */
   event: Int32Array = new Int32Array(4096);
   /** Value before the step's first write or update of the cell. */
@@ -64,6 +68,8 @@ export class Cells implements Reader {
 
   /** First access of the step being recorded. */
   start = 0;
+  /** Behind the accesses of its condition, which is evaluated first. */
+  conditionEnd = 0;
   private depth = NONE;
 
   /** The silent writes: cell, value before, and the step that made them. */
@@ -80,9 +86,12 @@ export class Cells implements Reader {
       const before = this.head.length;
       this.head = grown(this.head, cell + 1);
       this.head.fill(NONE, before);
+      this.lastWrite = grown(this.lastWrite, cell + 1);
+      this.lastWrite.fill(NONE, before);
     }
     this.values[cell] = initial;
     this.head[cell] = NONE;
+    this.lastWrite[cell] = NONE;
     return cell;
   }
 
@@ -90,6 +99,7 @@ export class Cells implements Reader {
   begin(depth: number): void {
     this.depth = depth;
     this.start = this.top;
+    this.conditionEnd = this.top;
   }
 
   /** Takes back every access from `start` on (and every silent write from `silentStart` on). */
@@ -103,7 +113,10 @@ export class Cells implements Reader {
     while (this.top > start) {
       this.top--;
       const cell = this.cell[this.top] as number;
-      if (this.kind[this.top] !== READ) this.values[cell] = this.old[this.top] as number;
+      if (this.kind[this.top] !== READ) {
+        this.values[cell] = this.old[this.top] as number;
+        this.lastWrite[cell] = this.prevWrite[this.top] as number;
+      }
       this.head[cell] = this.prev[this.top] as number;
     }
     this.start = this.top;
@@ -115,6 +128,7 @@ export class Cells implements Reader {
     this.start = 0;
     this.silentTop = 0;
     this.head.fill(NONE);
+    this.lastWrite.fill(NONE);
   }
 
   private push(cell: Cell, kind: Kind): number {
@@ -123,10 +137,12 @@ export class Cells implements Reader {
     this.cell[at] = cell;
     this.kind[at] = kind;
     this.prev[at] = this.head[cell] as number;
+    this.prevWrite[at] = this.lastWrite[cell] as number;
     this.event[at] = this.depth;
     this.old[at] = this.values[cell] as number;
     this.delta[at] = 0;
     this.head[cell] = at;
+    if (kind !== READ) this.lastWrite[cell] = at;
     return at;
   }
 
@@ -135,6 +151,7 @@ export class Cells implements Reader {
     this.cell = grown(this.cell, size);
     this.kind = grown(this.kind, size);
     this.prev = grown(this.prev, size);
+    this.prevWrite = grown(this.prevWrite, size);
     this.event = grown(this.event, size);
     this.old = grown(this.old, size);
     this.delta = grown(this.delta, size);
@@ -151,7 +168,10 @@ export class Cells implements Reader {
     const at = this.head[cell] as number;
     if (at < this.start) this.push(cell, WRITE);
     else if (this.kind[at] !== WRITE) {
-      if (this.kind[at] === READ) this.old[at] = this.values[cell] as number;
+      if (this.kind[at] === READ) {
+        this.old[at] = this.values[cell] as number;
+        this.lastWrite[cell] = at;
+      }
       this.kind[at] = WRITE;
     }
     this.values[cell] = value;
@@ -178,6 +198,7 @@ export class Cells implements Reader {
     if (at < this.start) return this.push(cell, UPDATE);
     if (this.kind[at] === READ) {
       this.old[at] = this.values[cell] as number;
+      this.lastWrite[cell] = at;
       this.kind[at] = WRITE;
     }
     return at;

@@ -1,6 +1,6 @@
 import { GracewalkError } from '../base/errors.ts';
 import { parseStack } from '../base/site.ts';
-import { Activation, outside, within, type Frame, type PatchTable } from './fn.ts';
+import { Activation, TracingNeeded, outside, within, type Frame, type PatchTable } from './fn.ts';
 import { outOfRounds } from './ops/control.ts';
 import { sameArgument, sameOp, traced, type Op, type Steps } from './op.ts';
 
@@ -119,7 +119,9 @@ export class Coroutine {
     wrote: boolean,
   ): TrieNode {
     const returnedBefore = activation.returned.length;
-    const { op, result, trace } = advance(steps, activation, received, this.traced);
+    const { op, result, trace } = this.explained(parent, received, () =>
+      advance(steps, activation, received, this.traced),
+    );
     for (const entered of activation.entered) this.entered.add(entered);
     const node: TrieNode = {
       id: this.statistics.nodes++,
@@ -139,6 +141,22 @@ export class Coroutine {
     };
     if (this.traced && parent && activation.bounds === 0) refuseSpinning(node);
     return node;
+  }
+
+  /** Does `attempt`, the step from `parent`; if a call was forgotten in it, once more to see where. */
+  private explained<T>(parent: TrieNode | null, received: unknown, attempt: () => T): T {
+    try {
+      return attempt();
+    } catch (error) {
+      if (!(error instanceof TracingNeeded)) throw error;
+      const values = [received];
+      for (let at = parent; at; at = at.parent) values.push(at.received);
+      const activation = new Activation(this.patches, this.cpu, true);
+      const steps = within(activation, () => this.begin());
+      for (const value of values.reverse()) advance(steps, activation, value, false);
+      activation.finish();
+      throw notDeterministic(this.name, parent ?? this.root, null);
+    }
   }
 
   /** A new generator brought to `node`, checking on the way that it does what it did before. */
@@ -180,7 +198,8 @@ export class Coroutine {
       open.push(...children);
       if (children.length > 0) continue;
       left--;
-      this.rerun(node).activation.finish(); // an actor that never ends has forgotten a `yield*` all the same
+      // An actor that never ends has forgotten a `yield*` all the same.
+      this.explained(node.parent, node.received, () => this.rerun(node).activation.finish());
     }
   }
 }
@@ -238,7 +257,7 @@ function freeze(value: unknown): void {
 function notAnOperation(value: unknown, activation: Activation): GracewalkError {
   const call = activation.callOf(value as object);
   return new GracewalkError('E101', 'an actor yielded something that is not an operation', {
-    site: call && outside(parseStack(call.at.stack ?? ''))[0],
+    site: call && outside(parseStack(call.at?.stack ?? ''))[0],
     label: call && 'handed over, not run',
     notes: ['`yield f()` hands over the function itself; `yield* f()` runs it'],
     help: call ? `write \`yield* ${call.name}();\`` : 'write `yield*` with the star',

@@ -49,6 +49,15 @@ export interface Frame {
   readonly depth: number;
 }
 
+/** A call whose steps have not begun, and where it was made. */
+interface ForgottenCall {
+  readonly name: string;
+  readonly at: Error | null;
+}
+
+/** A call was forgotten; run the actor again, tracing, to say which. */
+export class TracingNeeded extends Error {}
+
 /** What one running generator instance of an actor has going on. */
 export class Activation {
   frame: Frame | null = null;
@@ -61,15 +70,18 @@ export class Activation {
   /** Loops over `bounded` that are running, and the first one that ran out of rounds. */
   bounds = 0;
   exhausted: { readonly limit: number; readonly at: Error } | null = null;
-  private readonly unstarted: Map<object, { name: string; at: Error }> = new Map();
+  private readonly unstarted: Map<object, ForgottenCall> = new Map();
+  /** Remember where each call was made: only to explain a mistake, because it costs much. */
+  private readonly tracing: boolean;
 
-  constructor(patches: PatchTable, cpu: number) {
+  constructor(patches: PatchTable, cpu: number, tracing = false) {
     this.patches = patches;
     this.cpu = cpu;
+    this.tracing = tracing;
   }
 
   created(steps: object, name: string): void {
-    this.unstarted.set(steps, { name, at: new Error() });
+    this.unstarted.set(steps, { name, at: this.tracing ? new Error() : null });
   }
 
   started(steps: object): void {
@@ -77,8 +89,10 @@ export class Activation {
   }
 
   /** The call that made these steps, if they have not begun. */
-  callOf(steps: object): { readonly name: string; readonly at: Error } | undefined {
-    return this.unstarted.get(steps);
+  callOf(steps: object): ForgottenCall | undefined {
+    const call = this.unstarted.get(steps);
+    if (call && !call.at) throw new TracingNeeded();
+    return call;
   }
 
   /** Throws E101 if something was called and never ran. */
@@ -86,6 +100,7 @@ export class Activation {
     const first = this.unstarted.values().next();
     if (first.done) return;
     const { name, at } = first.value;
+    if (!at) throw new TracingNeeded();
     throw new GracewalkError('E101', `${name}() was called but never ran`, {
       site: outside(parseStack(at.stack ?? ''))[0],
       label: 'an operation does nothing until it is yielded',

@@ -56,6 +56,8 @@ async function explore(session: Session, reporter: Reporter, job: CheckJob): Pro
   void session.output.write(reporter.begin());
   const end = await session.run(job, hear);
   if (end.kind === 'died') hear({ kind: 'failed', error: end.error, file: null, variant: null });
+  // Whatever ended the check before its time, what was not looked at is not fine.
+  if (findings.notChecked > 0) session.note(3);
   return findings;
 }
 

@@ -57,5 +57,5 @@ function section(verb: string): string {
 
 test.each(VERBS)('the documentation has the options of %s, and no others', (verb) => {
   const documented = [...section(verb).matchAll(/^- `(--\w+)/gm)].map(([, flag]) => flag);
-  expect(documented.sort()).toEqual(flags(verb).sort());
+  expect(new Set(documented)).toEqual(new Set(flags(verb)));
 });

@@ -18,8 +18,14 @@ function word(result: VariantResult): string {
   if (verdict === 'inconclusive') return limit ? `${verdict}, ${stoppedBy(limit)}` : verdict;
   if (verdict === 'vacuous') return [verdict, ...unseen(result)].join(', ');
   const found = verdict === 'fails' ? kinds.join(', ') : verdict;
-  const asDeclared = ok || (verdict === 'fails' && expected.verdict === 'safe');
-  return asDeclared ? found : `${found}, expected ${expectation(expected)}`;
+  // A failure where safety was declared speaks for itself.
+  const plain = ok || (verdict === 'fails' && expected.verdict === 'safe');
+  return plain || sameKinds(result) ? found : `${found}, expected ${expectation(expected)}`;
+}
+
+/** As declared but for another reason: a patch that nothing calls. */
+function sameKinds({ kinds, expected }: VariantResult): boolean {
+  return kinds.length > 0 && kinds.join() === expected.kinds.join();
 }
 
 function unseen({ explored, sometimes }: VariantResult): string[] {

@@ -58,7 +58,12 @@ const PREDICATE: Advice = {
 };
 
 /** Shared, as a predicate is evaluated at every step; made anew once it has something to report. */
-let idle = new Activation(new Map(), -1);
+let idle: Activation = fresh();
+
+/** It traces: whatever is called here is a mistake, whose place is wanted. */
+function fresh(): Activation {
+  return new Activation(new Map(), -1, true);
+}
 
 function plainly<T>(where: string, advice: Advice, run: () => T): T {
   const activation = idle;
@@ -71,7 +76,7 @@ function plainly<T>(where: string, advice: Advice, run: () => T): T {
     isIdle = true;
     return value;
   } finally {
-    if (!isIdle) idle = new Activation(new Map(), -1);
+    if (!isIdle) idle = fresh();
   }
 }
 

@@ -64,6 +64,8 @@ export interface Watchers {
   readonly ended?: ((run: Run, ending: RunEnding) => void) | undefined;
   /** Called after every step, with its violations in `run.found`. */
   readonly stepped?: ((run: Run) => void) | undefined;
+  /** Collects the equivalence classes of the complete runs, as numbers (see class-hash.ts). */
+  readonly classes?: Set<number> | undefined;
   /** Called after every step on the way to a part of the search; it has been counted elsewhere. */
   readonly led?: ((run: Run) => void) | undefined;
 }
@@ -100,7 +102,7 @@ export class Counter implements SearchHooks {
     return this.found.runs + this.found.assumed + this.found.bounded;
   }
 
-  ended(): void {
+  ended(classOf?: () => number): void {
     const { run, found } = this;
     const ending = run.ending();
     if (ending === 'assumed') found.assumed++;
@@ -109,6 +111,7 @@ export class Counter implements SearchHooks {
     if (ending === 'deadlock') found.deadlocks++;
     this.noteAll(endViolations(run, ending));
     this.watchers.ended?.(run, ending);
+    if (classOf) this.watchers.classes?.add(classOf());
     const { ends } = this;
     const sampled = ends <= this.verified || (ends & (ends - 1)) === 0;
     if (sampled && run.program.traced) run.verifyTogether();

@@ -45,6 +45,7 @@ export function explore(program: Program, options: ExploreOptions = {}): Explora
     return exploreWith(program, options, WakeupTrees);
   } catch (error) {
     if (!(error instanceof FootprintShift)) throw error;
+    options.classes?.clear();
     return exploreWith(program, options, ShiftingTrees);
   }
 }

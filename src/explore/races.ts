@@ -3,6 +3,7 @@ import { READ, WRITE, conflicts } from '../machine/cells.ts';
 import type { TrieNode } from '../machine/coroutine.ts';
 import { MAX_ACTORS } from '../machine/machine.ts';
 import type { Op } from '../machine/op.ts';
+import { classHash } from './class-hash.ts';
 import { OtherOrder, earliest } from './other-order.ts';
 import type { Run } from './run.ts';
 import { meets, type SleepSets } from './sleep-sets.ts';
@@ -88,6 +89,12 @@ export class Races {
   /** The last step is about to be taken back. */
   retract(step: number): void {
     this.lastStep[this.run.actorAt[step] as number] = this.previous[step] as number;
+  }
+
+  /** Names the equivalence class of the run, which is complete. */
+  classOf(): number {
+    const { clocks } = this;
+    return classHash(this.run, (step, actor) => clocks[step * ROW + actor] as number);
   }
 
   /** Reports the races of everybody who is disabled at the end of a run. */

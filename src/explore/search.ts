@@ -17,8 +17,8 @@ export interface Strategy {
 
 /** What a strategy tells whoever counts. */
 export interface SearchHooks {
-  /** A maximal run: nobody can take a step. */
-  ended(): void;
+  /** A maximal run: nobody can take a step. `classOf` names its class, if the strategy knows classes. */
+  ended(classOf?: () => number): void;
   /** A prefix all of whose continuations were explored before. */
   sleepBlocked(): void;
   executed(): void;

@@ -109,7 +109,7 @@ export class SourceSets implements Strategy {
   private leaf(): void {
     const { run, mistakes } = this;
     const enabled = run.enabledMask();
-    if (enabled === 0) this.hooks.ended();
+    if (enabled === 0) this.hooks.ended(() => this.races.classOf());
     else this.hooks.sleepBlocked();
     const blind =
       mistakes.noPhantoms ?? (mistakes.noPhantomsAtSleepBlocked === true && enabled !== 0);

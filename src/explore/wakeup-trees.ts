@@ -175,7 +175,7 @@ export class WakeupTrees implements Strategy {
   private leaf(): void {
     const { run } = this;
     const enabled = run.enabledMask();
-    if (enabled === 0) this.hooks.ended();
+    if (enabled === 0) this.hooks.ended(() => this.races.classOf());
     else this.hooks.sleepBlocked();
     this.open[run.depth] = [];
     this.races.phantoms(run.alive & ~enabled);

@@ -1,66 +1,64 @@
 import { GracewalkError } from '../base/errors.ts';
-import type { VariantResult } from '../scenario/result.ts';
 import type { Limits } from '../scenario/check.ts';
 import { exitCodeOf, type ExitCode } from './exit-code.ts';
 import { findScenarios } from './find-scenarios.ts';
-import type { Detail, Layout } from './options.ts';
+import { Findings } from './findings.ts';
+import { formOf, type Detail, type FormOptions, type Layout } from './options.ts';
 import { SCENARIO_FOLDER } from './package.ts';
-import type { CheckJob, ReportedError } from './protocol.ts';
-import { renderFindings, type Findings } from './render.ts';
+import type { CheckJob, Expectation, Message } from './protocol.ts';
+import { reporterOf, type Reporter } from './reporter.ts';
 import { Session, type CommonOptions } from './session.ts';
-import { displayName } from './source-lines.ts';
 
-export interface CheckOptions extends CommonOptions {
+export interface CheckOptions extends CommonOptions, FormOptions {
   readonly variant: readonly string[];
+  readonly expect?: Expectation;
   readonly limit: Limits;
   readonly width: number;
   readonly layout: Layout;
   readonly detail: Detail;
-  readonly json?: boolean;
+  readonly assumptions?: boolean;
 }
 
 /** `gracewalk check FILE...`: explores every variant and compares it with its expectation. */
 export async function check(operands: readonly string[], options: CheckOptions): Promise<ExitCode> {
   refuseUnquoted(options.variant);
   const files = findScenarios(operands, SCENARIO_FOLDER);
-  const session = new Session(options);
-  const findings = await explore(session, {
+  const form = formOf(options);
+  // In these two, progress is on stdout or an intrusion.
+  const silent = form === 'json-lines' || (form === 'quiet' && options.progress === undefined);
+  const session = new Session(silent ? { ...options, progress: 'off' } : options);
+  const reporter = reporterOf(form, {
+    ...options,
+    colored: session.color,
+    // Somebody who names a variant wants to see its run, expected or not.
+    showExpected: options.variant.length > 0,
+    assumptions: options.assumptions ?? false,
+  });
+  const findings = await explore(session, reporter, {
     kind: 'check',
     files,
     variants: options.variant,
     limits: options.limit,
+    expect: options.expect,
   });
-  await session.output.write(
-    renderFindings(findings, {
-      ...options,
-      colored: session.color,
-      // Somebody who names a variant wants to see its run, expected or not.
-      showExpected: options.variant.length > 0,
-    }),
-  );
+  await session.output.write(reporter.end(findings));
   return session.finish();
 }
 
-async function explore(session: Session, job: CheckJob): Promise<Findings> {
-  const results: VariantResult[] = [];
-  const errors: ReportedError[] = [];
-  const files = new Map<string, string>();
-  let planned = 0;
-  const fail = (error: ReportedError): void => {
-    errors.push(error);
-    session.fail(error);
+async function explore(session: Session, reporter: Reporter, job: CheckJob): Promise<Findings> {
+  const findings = new Findings();
+  const hear = (message: Message): void => {
+    findings.hear(message);
+    if (message.kind === 'failed') session.fail(message.error);
+    if (message.kind === 'result') session.note(exitCodeOf(message.result));
+    void session.output.write(reporter.hear(message));
   };
-  const end = await session.run(job, (message) => {
-    if (message.kind === 'planned') planned = message.variants;
-    if (message.kind === 'failed') fail(message.error);
-    if (message.kind !== 'result') return;
-    const { result, file } = message;
-    results.push(result);
-    if (!file.startsWith(SCENARIO_FOLDER)) files.set(result.scenario, displayName(file));
-    session.note(exitCodeOf(result));
-  });
-  if (end.kind === 'died') fail(end.error);
-  return { results, files, errors, notChecked: planned - results.length };
+  void session.output.write(reporter.begin());
+  const end = await session.run(job, hear);
+  if (end.kind === 'died') hear({ kind: 'failed', error: end.error, file: null, variant: null });
+  // Whatever ended the check before its time, what was not looked at is not fine.
+  if (findings.notChecked > 0) session.note(3);
+  return findings;
 }
 
 /** `--variant pv, no rcu`: the shell makes three words of it, and the last two would be scenarios. */

@@ -37,3 +37,11 @@ export function exitCodeOfError(id: string | null): ExitCode {
   if (id.startsWith('E2')) return 4;
   return id === 'E302' ? 3 : 2;
 }
+
+/** `git bisect run` skips a commit that cannot be tested. */
+const SKIP = 125;
+
+/** The code of `--bisect`: good, bad, and everything that is neither. */
+export function forBisect(code: ExitCode): number {
+  return code <= 1 ? code : SKIP;
+}

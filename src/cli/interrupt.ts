@@ -2,7 +2,7 @@ import type { RunningJob } from './run-worker.ts';
 
 const SIGNALS = ['SIGINT', 'SIGTERM'] as const;
 /** A search looks at its flag many times a second; a scenario that loops without a yield never does. */
-const MS_OF_PATIENCE = 3000;
+const MS_OF_PATIENCE = 10_000;
 
 export interface Interruption {
   readonly happened: boolean;

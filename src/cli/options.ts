@@ -8,11 +8,13 @@ export const USUAL_WIDTH = 75;
 const MOST_WIDTH = 1000;
 
 export type Layout = 'columns' | 'tagged';
-export type Detail = 'auto' | 'full';
+export type Detail = 'auto' | 'full' | 'min';
+/** The form of the result on stdout. */
+export type Form = 'text' | 'json' | 'json-lines' | 'ktap' | 'quiet';
 
-export const LAYOUTS: readonly [Layout, ...Layout[]] = ['columns', 'tagged'];
-export const DETAILS: readonly [Detail, ...Detail[]] = ['auto', 'full'];
-export const COLOR_MODES: readonly [ColorMode, ...ColorMode[]] = ['auto', 'always', 'never'];
+export const LAYOUTS: readonly Layout[] = ['columns', 'tagged'];
+export const DETAILS: readonly Detail[] = ['full', 'auto', 'min'];
+export const COLOR_MODES: readonly ColorMode[] = ['auto', 'always', 'never'];
 
 export function parseWidth(text: string): number {
   const width = /^\d+$/.test(text) ? Number(text) : NaN;
@@ -20,6 +22,36 @@ export function parseWidth(text: string): number {
   throw new GracewalkError('E107', `bad --width '${text}'`, {
     notes: [`a width is a whole number of characters from ${LEAST_WIDTH} to ${MOST_WIDTH}`],
     help: `without it, ${USUAL_WIDTH}: that fits a commit message`,
+  });
+}
+
+/** What `--json`, `--ktap` and `--quiet` come to; commander refuses two of them. */
+export interface FormOptions {
+  readonly json?: JsonForm;
+  readonly ktap?: boolean;
+  readonly quiet?: boolean;
+}
+
+export type JsonForm = 'document' | 'lines';
+
+export function formOf({ json, ktap, quiet }: FormOptions): Form {
+  if (json !== undefined) return json === 'lines' ? 'json-lines' : 'json';
+  if (ktap) return 'ktap';
+  return quiet ? 'quiet' : 'text';
+}
+
+/**
+ * Commander would take the word behind `--json` for its value: a file, most of the time. Only `--json=lines`
+ * has one.
+ */
+export function withJsonForm(argv: readonly string[]): string[] {
+  return argv.map((argument) => (argument === '--json' ? '--json=document' : argument));
+}
+
+export function parseJsonForm(text: string): JsonForm {
+  if (text === 'document' || text === 'lines') return text;
+  throw new GracewalkError('E107', `bad --json=${text}`, {
+    help: '--json is one document, --json=lines one object per line as things happen',
   });
 }
 

@@ -1,6 +1,8 @@
 import { Command, Option } from 'commander';
 import { check, type CheckOptions } from './check-command.ts';
 import type { ExitCode } from './exit-code.ts';
+import { parseExpectation } from './expectation.ts';
+import { AFTER_CHECK, AFTER_PROGRAM, AFTER_REPLAY, optionTerm } from './help.ts';
 import { parseLimits } from './limits.ts';
 import {
   COLOR_MODES,
@@ -8,6 +10,7 @@ import {
   LAYOUTS,
   USUAL_WIDTH,
   oneOf,
+  parseJsonForm,
   parseProgress,
   parseWidth,
 } from './options.ts';
@@ -15,13 +18,6 @@ import { ENGINE_VERSION } from './package.ts';
 import { replay, type ReplayOptions } from './replay-command.ts';
 
 export const VERBS: readonly string[] = ['check', 'replay', 'help'];
-
-const AFTER_HELP = `
-No verb and a file means check.  stdout carries the result and nothing else.
-
-Exit codes: 0 as declared, 1 violation or other unexpected verdict, 2 bad
-input, 3 inconclusive, 4 vacuous, 5 engine fault; of several the worst, in the
-order 5, 2, 1, 3, 4, 0.`;
 
 /** The verbs and their options. `finished` gets the exit code, `print` the text of --help and --version. */
 export function commands(
@@ -32,61 +28,137 @@ export function commands(
     .description('Explores every interleaving that matters of kernel memory-management protocols.')
     .version(ENGINE_VERSION, '-V, --version', 'print the version')
     .helpOption('-h, --help', 'print help; also for a verb')
-    .addHelpText('after', AFTER_HELP)
+    .helpCommand('help [verb]', 'print help for a verb')
+    .configureHelp({ optionTerm })
+    .addHelpText('after', AFTER_PROGRAM)
     .exitOverride()
     // Errors are caught and printed in our own form.
     .configureOutput({ writeOut: print, writeErr: () => {} });
+  checkCommand(program).action(async (files: string[], options: CheckOptions) =>
+    finished(await check(files, options)),
+  );
+  replayCommand(program).action(
+    async (token: string, file: string | undefined, options: ReplayOptions) =>
+      finished(await replay(token, file, options)),
+  );
+  return program;
+}
 
-  common(program.command('check', { isDefault: true }))
+function checkCommand(program: Command): Command {
+  return program
+    .command('check', { isDefault: true })
     .description('explore every variant and compare it with what is expected of it')
     .argument('[file...]', 'scenario files, or names of built-in scenarios; none: all of these')
+    .addHelpText('after', AFTER_CHECK)
+    .optionsGroup('What is checked:')
     .addOption(
       new Option('--variant <name>', 'only this variant; may be repeated')
         .argParser(collect)
         .default([], 'all'),
     )
-    .addOption(
-      new Option('--limit <list>', 'runs=1e6,steps=1e8,time=60s,switches=3,memory=2G')
-        .argParser((text: string, previous: object) => parseLimits(text, previous))
-        .default({}, 'memory: 75 % of the heap'),
+    .option(
+      '--expect <safe|fails|kinds>',
+      'compare with this instead of what is declared',
+      parseExpectation,
     )
+    .addOption(
+      new Option('--limit <list>', 'end the search as inconclusive; see below')
+        .argParser((text: string, previous: object) => parseLimits(text, previous))
+        .default({}, 'memory only'),
+    )
+    .optionsGroup('Form of the result:')
+    .addOption(
+      jsonOption('a document; with =lines an object per line as it happens').conflicts([
+        'ktap',
+        'quiet',
+        ...TEXT_OPTIONS,
+      ]),
+    )
+    .addOption(new Option('--ktap', "the kernel's test format").conflicts('quiet'))
+    .addOption(quietOption('one line per variant that is not as expected'))
+    .option('--assumptions', 'print all that each variant assumes')
+    .option('--bisect', 'exit codes for `git bisect run`')
+    .optionsGroup('Text and diagrams:')
+    .addOption(widthOption())
+    .addOption(layoutOption())
+    .addOption(detailOption())
+    .addOption(colorOption())
+    .optionsGroup('Other:')
     .option(
       '--progress <seconds|off>',
-      'a line on stderr; on by itself on a terminal',
+      'how often to tell how far it is; in a pipe only with this',
       parseProgress,
     )
-    .action(async (files: string[], options: CheckOptions) =>
-      finished(await check(files, options)),
-    );
+    .option('--debug', 'print the stack of an error')
+    .helpOption('-h, --help', 'print this');
+}
 
-  common(program.command('replay'))
+function replayCommand(program: Command): Command {
+  return program
+    .command('replay')
     .description('print the diagram of one run')
     .argument('<token>', 'as printed by check after `Replay:`')
     .argument('[file]', 'the scenario file, if the scenario is not a built-in one')
-    .action(async (token: string, file: string | undefined, options: ReplayOptions) =>
-      finished(await replay(token, file, options)),
-    );
-  return program;
+    .addHelpText('after', AFTER_REPLAY)
+    .optionsGroup('Form of the result:')
+    .addOption(
+      jsonOption('a document; with =lines on one line').conflicts(['quiet', ...TEXT_OPTIONS]),
+    )
+    .addOption(quietOption('print nothing; the exit code says whether the run is still there'))
+    .optionsGroup('Text and diagrams:')
+    .addOption(widthOption())
+    .addOption(layoutOption())
+    .addOption(detailOption())
+    .addOption(colorOption())
+    .optionsGroup('Other:')
+    .option('--debug', 'print the stack of an error')
+    .helpOption('-h, --help', 'print this');
 }
 
-/** Options that every verb has. */
-function common(command: Command): Command {
-  return command
-    .option('--json', 'one JSON document instead of text')
-    .option('--width <n>', 'columns of a diagram', parseWidth, USUAL_WIDTH)
-    .option(...choice('--layout', 'tagged survives where spaces collapse', LAYOUTS))
-    .option(...choice('--detail', 'auto leaves out what the violation does not touch', DETAILS))
-    .option(...choice('--color', 'colours, which never carry meaning alone', COLOR_MODES))
-    .option('--debug', 'print the stack of an error');
+/** What says how text looks: meaningless, and so refused, where there is none. */
+const TEXT_OPTIONS: readonly string[] = ['width', 'layout', 'detail'];
+
+function jsonOption(description: string): Option {
+  return new Option('--json [=lines]', description).argParser(parseJsonForm);
 }
 
-/** The arguments of `option()` for an option that takes one of a few words, the first if it is not given. */
+function quietOption(description: string): Option {
+  return new Option('--quiet', description).conflicts(['assumptions', ...TEXT_OPTIONS]);
+}
+
+function widthOption(): Option {
+  return new Option('--width <n>', 'columns of a diagram')
+    .argParser(parseWidth)
+    .default(USUAL_WIDTH);
+}
+
+function layoutOption(): Option {
+  return choice('--layout', 'tagged survives where spaces collapse', LAYOUTS, 'columns');
+}
+
+function detailOption(): Option {
+  return choice(
+    '--detail',
+    'every step; what matters; that without its functions',
+    DETAILS,
+    'auto',
+  );
+}
+
+function colorOption(): Option {
+  return choice('--color', 'colours, which never carry meaning alone', COLOR_MODES, 'auto');
+}
+
+/** An option that takes one of a few words. */
 function choice<T extends string>(
   flag: string,
   description: string,
-  words: readonly [T, ...T[]],
-): [string, string, (text: string) => T, T] {
-  return [`${flag} <${words.join('|')}>`, description, oneOf(flag, words), words[0]];
+  words: readonly T[],
+  usual: T,
+): Option {
+  return new Option(`${flag} <${words.join('|')}>`, description)
+    .argParser(oneOf(flag, words))
+    .default(usual, usual);
 }
 
 function collect(value: string, previous: readonly string[]): readonly string[] {

@@ -16,7 +16,11 @@ export interface CheckJob {
   /** Names of variants, spaces optional; none means all. */
   readonly variants: readonly string[];
   readonly limits: Limits;
+  /** What is expected of every variant, if it is not what the scenario declares. */
+  readonly expect?: Expectation | undefined;
 }
+
+export type Expectation = VariantResult['expected'];
 
 export interface ReplayJob {
   readonly kind: 'replay';
@@ -32,7 +36,7 @@ export interface WorkerInput {
 
 export type Message =
   | { readonly kind: 'loading'; readonly file: string }
-  | { readonly kind: 'planned'; readonly variants: number }
+  | { readonly kind: 'planned'; readonly variants: readonly PlannedVariant[] }
   | {
       readonly kind: 'progress';
       readonly scenario: string;
@@ -41,9 +45,21 @@ export type Message =
     }
   | { readonly kind: 'result'; readonly file: string; readonly result: VariantResult }
   | { readonly kind: 'replayed'; readonly replayed: Replayed }
-  /** `variant`: which could not be checked; null if the error is about a file or an argument. */
-  | { readonly kind: 'failed'; readonly error: ReportedError; readonly variant: string | null }
+  | {
+      readonly kind: 'failed';
+      readonly error: ReportedError;
+      /** Null if the error is about an argument, or nobody knows. */
+      readonly file: string | null;
+      /** Which could not be checked; null if the error is about more than one variant. */
+      readonly variant: string | null;
+    }
   | { readonly kind: 'done' };
+
+export interface PlannedVariant {
+  readonly file: string;
+  readonly scenario: string;
+  readonly variant: string;
+}
 
 export interface Replayed {
   readonly scenario: string;

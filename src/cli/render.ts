@@ -1,83 +1,96 @@
 import { renderDiagram, type DiagramOptions } from '../report/diagram.ts';
 import { runJson, toJson } from '../report/json.ts';
-import type { VariantResult } from '../scenario/result.ts';
+import { renderKtap } from '../report/ktap.ts';
+import type { TextOptions } from '../report/text-options.ts';
 import { renderCheck } from '../report/text.ts';
 import { fold } from '../report/wrap.ts';
-import type { Detail, Layout } from './options.ts';
+import type { Findings } from './findings.ts';
+import type { Detail, Form, Layout } from './options.ts';
 import { ENGINE_VERSION } from './package.ts';
 import type { Replayed, ReportedError } from './protocol.ts';
 import { displayName, sourceLines } from './source-lines.ts';
 import { painter } from './term.ts';
 
-/** What an invocation writes to stdout, as text or as one JSON document. */
+/** What an invocation writes to stdout, form by form. */
 export interface RenderOptions {
   readonly width: number;
   readonly layout: Layout;
   readonly detail: Detail;
-  readonly json?: boolean;
   readonly colored: boolean;
 }
 
-/** All that a check came to. */
-export interface Findings {
-  readonly results: readonly VariantResult[];
-  /** For the replay command of a scenario that is not built in: its file, by scenario id. */
-  readonly files: ReadonlyMap<string, string>;
-  readonly errors: readonly ReportedError[];
-  /** Variants that have no result: an error, or Ctrl-C came before. */
-  readonly notChecked: number;
+export interface CheckRenderOptions extends RenderOptions {
+  /** Draw the runs of failures that were expected, too. */
+  readonly showExpected: boolean;
+  readonly assumptions: boolean;
 }
 
-export function renderFindings(
-  { results, files, errors, notChecked }: Findings,
-  options: RenderOptions & { readonly showExpected: boolean },
-): string {
-  if (options.json) {
-    const document = toJson(results, ENGINE_VERSION, sourceLines());
-    const complete = errors.length === 0 && notChecked === 0;
-    return asDocument({
-      ...document,
-      ok: document['ok'] === true && complete,
-      notChecked,
-      errors: errors.map(({ code, what, details }) => ({ code, what, ...details })),
-    });
-  }
-  const text = renderCheck(results, {
-    ...diagramOptions(options),
-    painter: painter(options.colored),
-    showExpected: options.showExpected,
-    shorten: (file) => displayName(file),
-  });
-  const replayable = results.reduce((all, result) => withFile(all, result, files), text);
+export function checkText(findings: Findings, options: CheckRenderOptions): string {
+  const text = renderCheck(findings.results, textOptions(options));
   // What was not looked at must not hide behind what was.
+  const { notChecked } = findings;
   const missing = notChecked === 0 ? '' : `Not checked: ${variants(notChecked)}.\n`;
-  return replayable + missing;
+  return withFiles(text, findings) + missing;
+}
+
+export function checkKtap(findings: Findings, options: CheckRenderOptions): string {
+  return withFiles(renderKtap(findings.outcomes(), textOptions(options)), findings);
+}
+
+export function checkDocument(findings: Findings): string {
+  const { results, errors, ok, notChecked } = findings;
+  return asDocument({
+    ...toJson(results, ENGINE_VERSION, sourceLines()),
+    ok,
+    notChecked,
+    errors: errors.map(errorJson),
+  });
+}
+
+export function errorJson({ code, what, details }: ReportedError): Record<string, unknown> {
+  const { site } = details;
+  if (!site) return { code, what, ...details };
+  return { code, what, ...details, site: { ...site, file: displayName(site.file) } };
 }
 
 /** A token knows its scenario's id, but not where a file of one's own is. */
-function withFile(
-  text: string,
-  { scenario, token }: VariantResult,
-  files: Findings['files'],
-): string {
-  const file = files.get(scenario);
-  if (token === null || file === undefined) return text;
-  return text.replaceAll(`'${token}'`, `'${token}' ${quoted(file)}`);
+function withFiles(text: string, { results, files }: Findings): string {
+  let all = text;
+  for (const { scenario, token } of results) {
+    const file = files.get(scenario);
+    if (token !== null && file !== undefined) {
+      all = all.replaceAll(`'${token}'`, `'${token}' ${quoted(file)}`);
+    }
+  }
+  return all;
 }
 
 function quoted(file: string): string {
   return /^[\w./-]+$/.test(file) ? file : `'${file}'`;
 }
 
-export function renderReplay(
-  { scenario, variant, token, run }: Replayed,
-  options: RenderOptions,
-): string {
-  const { violation, waiting } = run;
-  if (options.json) {
-    const head = { schema: 'gracewalk.run/1', engine: ENGINE_VERSION, scenario, variant, token };
-    return asDocument({ ...head, violation, ...runJson(run, sourceLines()) });
+export function renderReplay(replayed: Replayed, form: Form, options: RenderOptions): string {
+  switch (form) {
+    case 'json':
+      return asDocument(replayJson(replayed));
+    case 'json-lines':
+      return `${JSON.stringify(replayJson(replayed))}\n`;
+    // The exit code says whether the run still exists.
+    case 'quiet':
+      return '';
+    case 'ktap':
+    case 'text':
+      return replayText(replayed, options);
   }
+}
+
+function replayJson({ scenario, variant, token, run }: Replayed): Record<string, unknown> {
+  const head = { schema: 'gracewalk.run/1', engine: ENGINE_VERSION, scenario, variant, token };
+  return { ...head, violation: run.violation, ...runJson(run, sourceLines()) };
+}
+
+function replayText({ scenario, variant, run }: Replayed, options: RenderOptions): string {
+  const { violation, waiting } = run;
   const kind = violation ? painter(options.colored).bad(violation.kind) : 'no violation';
   const lines = [
     `${scenario} / ${variant}: ${kind}`,
@@ -87,6 +100,17 @@ export function renderReplay(
   ];
   // The diagram is framed by blank lines, so that it can be selected and pasted.
   return `${lines.join('\n')}\n\n`;
+}
+
+function textOptions(options: CheckRenderOptions): TextOptions {
+  const { showExpected, assumptions, colored } = options;
+  return {
+    ...diagramOptions(options),
+    painter: painter(colored),
+    showExpected,
+    assumptions,
+    shorten: (file) => displayName(file),
+  };
 }
 
 function diagramOptions({ width, layout, detail }: RenderOptions): DiagramOptions {

@@ -4,17 +4,16 @@ import { GracewalkError } from '../base/errors.ts';
 import { parseToken, type Token } from '../scenario/token.ts';
 import type { ExitCode } from './exit-code.ts';
 import { builtInScenarios, findScenario } from './find-scenarios.ts';
-import type { Detail, Layout } from './options.ts';
+import { formOf, type Detail, type FormOptions, type Layout } from './options.ts';
 import { SCENARIO_FOLDER } from './package.ts';
 import type { Replayed } from './protocol.ts';
 import { renderReplay } from './render.ts';
 import { Session, type CommonOptions } from './session.ts';
 
-export interface ReplayOptions extends CommonOptions {
+export interface ReplayOptions extends CommonOptions, FormOptions {
   readonly width: number;
   readonly layout: Layout;
   readonly detail: Detail;
-  readonly json?: boolean;
 }
 
 /** `gracewalk replay TOKEN [FILE]`: the diagram of one run. */
@@ -42,7 +41,8 @@ async function show(replayed: Replayed, options: ReplayOptions, session: Session
       `warning: the token is from another version of ${scenario} (here @${otherVersion}); the run still exists`,
     );
   }
-  await session.output.write(renderReplay(replayed, { ...options, colored: session.color }));
+  const rendered = renderReplay(replayed, formOf(options), { ...options, colored: session.color });
+  await session.output.write(rendered);
 }
 
 /** The file named; else the built-in scenario; else a file here that is called like the scenario. */

@@ -1,5 +1,5 @@
 import { relative, resolve } from 'node:path';
-import { EngineFault, GracewalkError, type Site } from '../base/errors.ts';
+import { EngineFault, GracewalkError, type ErrorDetails, type Site } from '../base/errors.ts';
 import { parseStack } from '../base/site.ts';
 import { MissingFileError, SourceError } from './load/source-error.ts';
 import type { ReportedError } from './protocol.ts';
@@ -24,7 +24,8 @@ export function reportError(
 function asReported(thrown: unknown, file: string | null): ReportedError {
   const stack = thrown instanceof Error ? (thrown.stack ?? null) : null;
   if (thrown instanceof GracewalkError) {
-    return { code: thrown.code, what: thrown.message, details: thrown.details, stack };
+    const details = file === null ? thrown.details : placed(thrown.details, stack);
+    return { code: thrown.code, what: thrown.message, details, stack };
   }
   if (thrown instanceof SourceError) return { ...sourceError(thrown), stack };
   if (thrown instanceof MissingFileError) return { ...missingFile(thrown), stack };
@@ -135,15 +136,30 @@ function isOutOfMemory(thrown: unknown): boolean {
   );
 }
 
+/** A place in the engine tells an author nothing; where his own file was left does. */
+function placed(details: ErrorDetails, stack: string | null): ErrorDetails {
+  if (details.site && ownPart(details.site) !== 'engine') return details;
+  const sites = stack === null ? [] : parseStack(stack);
+  const site = sites.find((each) => ownPart(each) === null && !/node_modules/.test(each.file));
+  return { ...details, site };
+}
+
 /**
  * The author's line, if the error comes from there: a scenario file itself, or a kernel function that it
  * called with something strange. Null if the innermost frame is the engine's.
  */
 function authorsSite(stack: string): Site | null {
   for (const site of parseStack(stack)) {
-    const inside = relative(resolve(PACKAGE_ROOT, 'src'), sourceFile(site.file));
-    if (inside.startsWith('..')) return site;
-    if (!inside.startsWith('kernel')) return null;
+    const part = ownPart(site);
+    if (part === null) return site;
+    if (part === 'engine') return null;
   }
   return null;
+}
+
+/** Which part of gracewalk a place is in, if in any. */
+function ownPart(site: Site): 'kernel' | 'engine' | null {
+  const inside = relative(resolve(PACKAGE_ROOT, 'src'), sourceFile(site.file));
+  if (inside.startsWith('..')) return null;
+  return inside.startsWith('kernel') ? 'kernel' : 'engine';
 }

@@ -1,7 +1,7 @@
 import { Worker } from 'node:worker_threads';
 import { heapMegabytesFor } from './heap.ts';
 import type { Job, Message, ReportedError, WorkerInput } from './protocol.ts';
-import { engineFault, outOfMemory, reportError } from './report-error.ts';
+import { outOfMemory, reportError } from './report-error.ts';
 import { displayName } from './source-lines.ts';
 
 /** How a job came to its end; `died` if the worker did not get to say so itself. */
@@ -62,14 +62,25 @@ function causeOfDeath(error: unknown): ReportedError {
 const UNSETTLED_AWAIT = 13;
 
 function silentExit(code: number, loading: string): ReportedError {
-  if (code !== UNSETTLED_AWAIT)
-    return engineFault(`the search ended without a word (code ${code})`, null);
+  if (code !== UNSETTLED_AWAIT) return killed(code);
   return {
     code: 'E112',
     what: `${displayName(loading)} never finished loading`,
     details: {
       notes: ['it has an `await` at its top level that nothing ends'],
       help: 'a scenario file declares; it does not wait',
+    },
+    stack: null,
+  };
+}
+
+function killed(code: number): ReportedError {
+  return {
+    code: null,
+    what: `the thread of the search ended without a word (code ${code})`,
+    details: {
+      notes: ['what has a result was finished before; the rest was not checked'],
+      help: 'run it again; if that does not help, please report it with the scenario',
     },
     stack: null,
   };

@@ -1,7 +1,8 @@
 import { CommanderError, type Command } from 'commander';
 import { GracewalkError } from '../base/errors.ts';
-import type { ExitCode } from './exit-code.ts';
+import { forBisect, type ExitCode } from './exit-code.ts';
 import { builtInScenarios, looksLikePath } from './find-scenarios.ts';
+import { withJsonForm } from './options.ts';
 import { SCENARIO_FOLDER } from './package.ts';
 import { VERBS, commands } from './program.ts';
 import { reportError } from './report-error.ts';
@@ -9,7 +10,13 @@ import { Session } from './session.ts';
 import { suggest } from '../base/suggest.ts';
 
 /** The whole program: arguments in, exit code out. Never throws for anything that a person did. */
-export async function run(argv: readonly string[]): Promise<ExitCode> {
+export async function run(argv: readonly string[]): Promise<number> {
+  const code = await runVerb(withJsonForm(argv));
+  // Also if the arguments are wrong otherwise: an old commit may not know them.
+  return argv.includes('--bisect') ? forBisect(code) : code;
+}
+
+async function runVerb(argv: readonly string[]): Promise<ExitCode> {
   let code: ExitCode = 0;
   let help = '';
   const program = commands(
@@ -65,9 +72,25 @@ function verbFirst(argv: readonly string[], at: number): never {
 
 /** Commander's `error: unknown option '--widht'\n(Did you mean --width?)` in our form. */
 function usageError(error: CommanderError): GracewalkError {
+  if (error.code === 'commander.conflictingOption') return conflict(error.message);
   const [what = '', hint] = error.message.replace(/^error: /, '').split('\n');
   const meant = hint === undefined ? null : /\(Did you mean (.*)\?\)/.exec(hint)?.[1];
   return new GracewalkError('E115', what.replace(/\.$/, ''), {
     help: meant ? `did you mean ${meant}?` : 'gracewalk help VERB lists what a verb takes',
   });
 }
+
+/** Commander's `error: option '--ktap' cannot be used with option '--quiet'`. */
+function conflict(message: string): GracewalkError {
+  const [one = '', other = ''] = [...message.matchAll(/'(--\w+)/g)].map(([, flag]) => flag ?? '');
+  const [form, about] = FORMS.includes(one) ? [one, other] : [other, one];
+  const why = FORMS.includes(about)
+    ? [`each of ${FORMS.join(', ')} is a whole form of the result`]
+    : [`${form} prints no text that ${about} could be about`];
+  return new GracewalkError('E115', `${one} and ${other} contradict each other`, {
+    notes: why,
+    help: 'leave one of them out',
+  });
+}
+
+const FORMS: readonly string[] = ['--json', '--ktap', '--quiet'];

@@ -36,13 +36,15 @@ export class Session {
     stderr.on('error', () => {});
   }
 
-  /** Runs a job to its end, showing progress; everything but progress goes to `onMessage`. */
+  /** Runs a job to its end, showing progress on stderr; `onMessage` hears everything. */
   async run(job: Job, onMessage: (message: Message) => void): Promise<JobEnd> {
     const running = startJob(job, (message) => {
       if (message.kind === 'progress') this.progress.show(message, performance.now());
-      else onMessage(message);
+      onMessage(message);
     });
     this.job = running;
+    // Nobody will read the result.
+    if (this.output.closed || this.output.error) running.stop();
     const interruption = interruptible(running, () => {
       this.codes.push(3);
       if (process.stderr.isTTY) this.warn('stopping; Ctrl-C again stops at once');

@@ -1,4 +1,4 @@
-import { PLAIN, type Painter } from '../report/text.ts';
+import { PLAIN, type Painter } from '../report/text-options.ts';
 
 /** The few things a terminal can do that we use: colours, and one line that is rewritten. */
 

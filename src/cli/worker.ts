@@ -8,6 +8,7 @@ import { GracewalkError } from '../base/errors.ts';
 import { parseStack } from '../base/site.ts';
 import { checkVariant, type CheckOptions } from '../scenario/check.ts';
 import type { Scenario } from '../scenario/scenario.ts';
+import { expecting } from './expectation.ts';
 import { defaultMemoryLimit, heapMeter } from './heap.ts';
 import { loadScenarios } from './load-scenarios.ts';
 import type { CheckJob, Message, ReplayJob, WorkerInput } from './protocol.ts';
@@ -24,16 +25,24 @@ const now = (): number => performance.now();
 const post = (message: Message): void => parentPort?.postMessage(message);
 const loading = (file: string): void => post({ kind: 'loading', file });
 const fail = (error: unknown, file: string | null, variant: string | null = null): void =>
-  post({ kind: 'failed', error: reportError(error, { file, variant }), variant });
+  post({ kind: 'failed', error: reportError(error, { file, variant }), file, variant });
 
 async function check(job: CheckJob): Promise<void> {
   const loaded = await loadScenarios(job.files, fail, loading);
   const planned = planVariants(loaded, job.variants, (error) => fail(error, null));
-  post({ kind: 'planned', variants: planned.length });
+  post({
+    kind: 'planned',
+    variants: planned.map(({ file, scenario, variant }) => ({
+      file,
+      scenario: scenario.id,
+      variant,
+    })),
+  });
   for (const { file, scenario, variant } of planned) {
     if (stopped()) return;
     try {
-      const result = checkVariant(scenario, variant, searchOptions(job, scenario, variant));
+      const asked = job.expect ? expecting(scenario, job.expect) : scenario;
+      const result = checkVariant(asked, variant, searchOptions(job, scenario, variant));
       post({ kind: 'result', file, result });
     } catch (error) {
       fail(error, file, variant);

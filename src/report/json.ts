@@ -20,7 +20,8 @@ export function toJson(
   };
 }
 
-function resultJson(result: VariantResult, source: SourceLines): Record<string, unknown> {
+/** A result as data. */
+export function resultJson(result: VariantResult, source: SourceLines): Record<string, unknown> {
   const { expected, run, explored, ...rest } = result;
   return {
     scenario: rest.scenario,
@@ -28,6 +29,7 @@ function resultJson(result: VariantResult, source: SourceLines): Record<string, 
     variant: rest.variant,
     machine: rest.machine,
     model: rest.model,
+    config: rest.config,
     expected: expected.verdict,
     expectedKinds: expected.kinds,
     verdict: rest.verdict,

@@ -15,7 +15,11 @@ export interface Row {
   readonly hidesLocks?: boolean;
 }
 
-export type Detail = 'full' | 'auto';
+/**
+ * How much of a run is drawn: every step; what matters, if every step is too much; or what matters, without
+ * the functions it happens in, as in a mail.
+ */
+export type Detail = 'full' | 'auto' | 'min';
 
 /** R10: a diagram of up to so many rows is shown whole. */
 const WHOLE = 40;
@@ -24,8 +28,8 @@ export function rowsOf(run: RunReport, detail: Detail, source: SourceLines): Row
   const visible = run.steps.filter((step) => !step.ghost || step.violation !== null);
   const shown = inColumns(visible, run.columns);
   const whole = layOut(shown, () => true, source);
-  if (detail === 'full' || whole.length <= WHOLE) return whole;
-  const frames = framesWorthShowing(run, shown);
+  if (detail === 'full' || (detail === 'auto' && whole.length <= WHOLE)) return whole;
+  const frames = detail === 'min' ? new Set<string>() : framesWorthShowing(run, shown);
   const brief = shown.map((step) => ({
     ...step,
     frames: step.frames.filter((_frame, depth) => frames.has(frameKey(step, depth))),

@@ -1,32 +1,19 @@
-import { renderDiagram, type DiagramOptions } from './diagram.ts';
-import { renderError, type PrintableError } from './error-text.ts';
-import { counted, grouped, seconds } from './numbers.ts';
+import { assumptionBlock, assumptionLine, commonAssumptions } from './assumptions.ts';
+import { details } from './details.ts';
+import { counted, seconds } from './numbers.ts';
+import { prose, type Painter, type TextOptions } from './text-options.ts';
+import { expectation, stoppedBy } from './verdict.ts';
 import { fold } from './wrap.ts';
-import type { LimitHit, RunReport, VariantResult } from '../scenario/result.ts';
-
-/** Colours verdict words, the failing row and nothing else; the text is the same without. */
-export interface Painter {
-  readonly good: (text: string) => string;
-  readonly bad: (text: string) => string;
-  readonly warn: (text: string) => string;
-}
-
-export const PLAIN: Painter = { good: (text) => text, bad: (text) => text, warn: (text) => text };
-
-export interface TextOptions extends DiagramOptions {
-  readonly painter: Painter;
-  /** Show the diagrams of failures that were expected, too (somebody asked for that variant). */
-  readonly showExpected: boolean;
-  /** How messages call a file. */
-  readonly shorten: (file: string) => string;
-}
+import type { VariantResult } from '../scenario/result.ts';
 
 /** The text of `check`: one block per scenario, then what is not as expected. */
 export function renderCheck(results: readonly VariantResult[], options: TextOptions): string {
   const blocks: string[] = [];
   for (const id of new Set(results.map(({ scenario }) => scenario))) {
     const own = results.filter(({ scenario }) => scenario === id);
-    blocks.push(summary(own, options), ...own.flatMap((result) => detail(result, options)));
+    blocks.push(summary(own, options));
+    if (options.assumptions) blocks.push(assumptionBlock(own, options));
+    blocks.push(...own.flatMap((result) => details(result, options)));
   }
   if (results.length > 0) blocks.push(prose(closing(results), options));
   return blocks.join('\n');
@@ -53,7 +40,7 @@ function summary(results: readonly VariantResult[], { painter, width: most }: Te
     '',
     ...rows,
     '',
-    ...assumptionLines(common, most),
+    ...assumptionLine(common, most),
   ].join('\n');
 }
 
@@ -86,11 +73,6 @@ function foldList(text: string, width: number): string[] {
     .split('\n');
 }
 
-/** Sentences, folded. Two of them have two spaces between them, which must not end a line. */
-function prose(text: string, { width }: TextOptions): string {
-  return fold(text, width).replace(/ +$/gm, '');
-}
-
 function verdictWord({ verdict, ok }: VariantResult, painter: Painter, width: number): string {
   const word = verdict === 'safe' ? verdict : verdict.toUpperCase();
   const padded = word.padEnd(width);
@@ -104,176 +86,8 @@ function remark(result: VariantResult, common: readonly string[]): string {
   const { verdict, kinds, ok } = result;
   if (verdict === 'fails') return `${kinds.join(', ')}${ok ? ', as expected' : ''}`;
   if (verdict === 'inconclusive') return result.limit ? stoppedBy(result.limit) : '';
-  if (!ok) return `expected ${expectation(result)}`;
+  if (!ok) return `expected ${expectation(result.expected)}`;
   return result.assumptions.filter((each) => !common.includes(each)).join('; ');
-}
-
-function expectation({ expected }: VariantResult): string {
-  return expected.verdict === 'safe' ? 'safe' : `to fail with ${expected.kinds.join(', ')}`;
-}
-
-/** What every safe variant assumes. */
-function commonAssumptions(results: readonly VariantResult[]): string[] {
-  const safe = results.filter(({ verdict }) => verdict === 'safe');
-  return (safe[0]?.assumptions ?? []).filter((each) =>
-    safe.every(({ assumptions }) => assumptions.includes(each)),
-  );
-}
-
-/** U19, and the promise behind `safe`: under which environment was everything explored? */
-function assumptionLines(common: readonly string[], width: number): string[] {
-  return common.length === 0 ? [] : [fold(`Assumed: ${common.join('; ')}.`, width), ''];
-}
-
-/** Patches that nothing calls, and bounds that were reached, in the form of errors: they have a place. */
-function located(result: VariantResult, options: TextOptions): string[] {
-  const { limit, variant } = result;
-  const errors = result.neverCalled.map(({ name, site }): PrintableError => ({
-    code: 'E201',
-    what: `patched function ${name}() is never called`,
-    details: {
-      site: site ?? undefined,
-      variant,
-      notes: ['no actor of this variant calls it, so the patch changes nothing'],
-      help: 'patch a function that is called, or remove the patch',
-      verdict: 'vacuous (exit 4), not safe',
-    },
-  }));
-  if (limit?.name === 'bounded') {
-    errors.push({
-      code: 'E302',
-      what: `the bound of ${counted(limit.value, 'round')} was reached`,
-      details: {
-        site: limit.site ?? undefined,
-        variant,
-        notes: [
-          `${counted(limit.runs ?? 0, 'run')} stopped here; nothing is known about a further round`,
-        ],
-        help: 'raise the bound, or use spin_until',
-        verdict: 'inconclusive (exit 3)',
-      },
-    });
-  }
-  return errors.map((error) => renderError(error, options.source, options.shorten));
-}
-
-function stoppedBy(limit: LimitHit): string {
-  if (limit.name === 'interrupt') return 'interrupted';
-  if (limit.name === 'switches') {
-    return `only runs of up to ${counted(limit.value, 'context switch').replace(/hs$/, 'hes')} were tried`;
-  }
-  if (limit.name === 'bounded') return `the bound of ${counted(limit.value, 'round')} was reached`;
-  return `stopped at ${limit.name}=${limitValue(limit)}`;
-}
-
-function limitValue({ name, value }: LimitHit): string {
-  if (name === 'time') return `${value / 1000}s`;
-  if (name === 'memory') return `${Math.round(value / 2 ** 20)}M`;
-  return grouped(value);
-}
-
-function detail(result: VariantResult, options: TextOptions): string[] {
-  const { verdict, ok, run } = result;
-  const parts: string[] = [];
-  if (verdict === 'fails' && run && (!ok || options.showExpected)) {
-    parts.push(failure(result, run, options));
-  }
-  if (!ok && verdict === 'inconclusive' && result.limit)
-    parts.push(prose(inconclusive(result, result.limit), options));
-  if (!ok && verdict === 'vacuous' && saysNothing(result))
-    parts.push(prose(vacuous(result), options));
-  const missing = result.expected.kinds.filter((kind) => !result.kinds.includes(kind));
-  // Under a limit the rest was not tried, so nothing can be said of what never happens.
-  if (!ok && verdict === 'fails' && missing.length > 0 && result.limit === null) {
-    const what = `expected ${missing.join(', ')} as well, which never happened`;
-    parts.push(prose(`${result.scenario} / ${result.variant}: ${what}\n`, options));
-  }
-  return [...parts, ...(ok ? [] : located(result, options))];
-}
-
-/** The body is meant to be selected and pasted. */
-function failure(result: VariantResult, run: RunReport, options: TextOptions): string {
-  const { violation } = run;
-  const kind = options.painter.bad(violation?.kind ?? 'violation');
-  const minimal =
-    run.minimal === 'global'
-      ? `Fewest context switches: ${run.switches}, and with these fewest steps: ${run.steps.length}.`
-      : `Minimal within this run only: ${run.switches} context switches, ${run.steps.length} steps.`;
-  return [
-    `${result.scenario} / ${result.variant}: ${kind}`,
-    '',
-    prose(violation?.message ?? '', options),
-    paintFailing(renderDiagram(run, options), options.painter),
-    ...run.waiting.map((line) => prose(`${line}.`, options)),
-    ...(run.waiting.length > 0 ? [''] : []),
-    ...leftBehind(run, options).map((line) => prose(line, options)),
-    prose(minimal, options),
-    '',
-    `Replay: gracewalk replay ${shellWord(result.token ?? '')}`,
-    '',
-  ].join('\n');
-}
-
-function paintFailing(diagram: string, painter: Painter): string {
-  return diagram.replace(/\S.*!!! .*/g, (row) => painter.bad(row));
-}
-
-/** Variants are named freely; the line is meant to be pasted into a shell. */
-function shellWord(text: string): string {
-  return `'${text.replaceAll("'", "'\\''")}'`;
-}
-
-/** E401: for interrupts left off, the step that turned them off. */
-function leftBehind(run: RunReport, options: TextOptions): string[] {
-  const { violation } = run;
-  if (violation?.kind !== 'irq-leak') return [];
-  const off = run.steps.findLast(
-    (step) => step.op === 'irq_save' && step.actor === violation.actor,
-  );
-  const at = off?.site
-    ? `${options.shorten(off.site.file)}:${off.site.line}:${off.site.column}`
-    : 'somewhere';
-  return [`${off?.leaf?.name ?? 'local_irq_save'}() at ${at} is never undone.  [E401]`];
-}
-
-function inconclusive(result: VariantResult, limit: LimitHit): string {
-  const { runs, steps } = result.explored;
-  const advice: Readonly<Record<string, string>> = {
-    interrupt: 'It was interrupted; run it again to the end.',
-    switches: 'All runs up to there were tried, without reduction; drop the limit for the others.',
-  };
-  const lines = [
-    `${result.scenario} / ${result.variant}: inconclusive, ${stoppedBy(limit)}`,
-    limit.name === 'switches'
-      ? `No violation in ${counted(steps, 'state')}.`
-      : `No violation in ${counted(runs, 'run')}, ${counted(steps, 'step')}; other runs were not tried.`,
-  ];
-  lines.push(
-    `This is not a pass.  ${advice[limit.name] ?? `Raise --limit ${limit.name}= or drop the limit.`}`,
-    '',
-  );
-  return lines.join('\n');
-}
-
-function saysNothing({ explored, sometimes }: VariantResult): boolean {
-  return explored.runs === 0 || Object.values(sometimes).includes('never');
-}
-
-function vacuous(result: VariantResult): string {
-  const never = Object.keys(result.sometimes).filter((name) => result.sometimes[name] === 'never');
-  const lines = [`${result.scenario} / ${result.variant}: vacuous`];
-  if (result.explored.runs === 0) {
-    lines.push(
-      `No run was completed: ${counted(result.explored.blocked, 'run')} were given up by assume().`,
-    );
-  } else if (never.length > 0) {
-    lines.push(
-      `No violation in ${counted(result.explored.runs, 'run')}, but never seen:`,
-      ...never.map((name) => `  '${name}'`),
-      'The result says nothing about what these would have shown.',
-    );
-  }
-  return [...lines, ''].join('\n');
 }
 
 function closing(results: readonly VariantResult[]): string {

@@ -9,14 +9,9 @@ import {
   type ShardResult,
 } from '../explore/shards.ts';
 import { calledPatches } from './facts.ts';
+import { judge } from './plain.ts';
 import { View } from './predicates.ts';
-import {
-  buildVariant,
-  definitionOf,
-  judge,
-  type BuiltVariant,
-  type Observation,
-} from './program.ts';
+import { buildVariant, definitionOf, type BuiltVariant, type Observation } from './program.ts';
 import type { Scenario, Variant } from './scenario.ts';
 
 /**

@@ -78,6 +78,23 @@ export class View<S> {
     return this.reader.get(word.epoch) === lifeGeneration(life) ? value : 0;
   }
 
+  /** Evaluates a predicate once more and tells what it reads, `x = 1`: for a message about it. */
+  reads(predicate: StatePredicate<S>): string[] {
+    const told = new Set<string>();
+    const view = new View(this.#machine, this.s, this.reader);
+    view.read = (word) => {
+      const value = this.read(word);
+      told.add(`${word.name} = ${value}`);
+      return value;
+    };
+    try {
+      predicate(view);
+    } catch {
+      // That is why somebody asks.
+    }
+    return [...told];
+  }
+
   /** A page-table entry: what it says, whoever owns the table by now. */
   entry(place: Word | EntryPointer): Entry {
     const { memory } = this.#machine;

@@ -1,4 +1,3 @@
-import { GracewalkError } from '../base/errors.ts';
 import type { ExecutedStep, Program, ProgramActor, StepCheck } from '../explore/run.ts';
 import type { Actor } from '../machine/actor.ts';
 import { Machine } from '../machine/machine.ts';
@@ -12,6 +11,7 @@ import {
   type StatePredicate,
   type StepPredicate,
 } from './predicates.ts';
+import { judge, setUp } from './plain.ts';
 import type { Scenario, ScenarioDefinition, Variant } from './scenario.ts';
 
 /** Turns a variant of a scenario into a program that the explorer can run. */
@@ -82,7 +82,7 @@ export function buildVariant(
     else steps.set(title, predicate);
   }
   machine.tracksLinks = [...steps.values()].some((predicate) => predicate.needsLinks);
-  const state = definition.setup(machine);
+  const state = setUp(() => definition.setup(machine));
   const seen = new Set<string>();
   const actors = [
     ...tasks(machine, definition, state),
@@ -164,19 +164,6 @@ function foreigners(machine: Machine, count: number): ProgramActor[] {
 
 function bystander(name: string, column: string): Omit<Actor, 'index' | 'kind'> {
   return { name, column, cpu: -1, daemon: false, shared: false, creator: -1 };
-}
-
-/** Evaluates a state predicate, and refuses what is neither true nor false (a generator is always truthy). */
-export function judge(
-  name: string,
-  predicate: StatePredicate<unknown>,
-  view: View<unknown>,
-): boolean {
-  const holds: unknown = predicate(view);
-  if (typeof holds === 'boolean') return holds;
-  throw new GracewalkError('E119', `'${name}' is neither true nor false but ${typeof holds}`, {
-    help: 'a predicate compares what it reads with v.read(word), without yield*',
-  });
 }
 
 const observeOp = defineOp('observe', {

@@ -1,4 +1,5 @@
 import type { Site } from '../base/errors.ts';
+import type { KernelConfig } from '../machine/arch.ts';
 import type { ViolationKind } from '../machine/violation.ts';
 
 /**
@@ -105,7 +106,9 @@ export interface VariantResult {
   /** For people: `x86-64 KVM guest, 2 vCPUs`. */
   readonly machineTitle: string;
   readonly model: 'sc';
-  /** Declared verdict; for `fails`, with its kinds. */
+  /** How the kernel is configured: of the scenario, the variant and the architecture. */
+  readonly config: KernelConfig;
+  /** Declared verdict; for `fails`, with its kinds: each of them, and no other. No kinds: any. */
   readonly expected: {
     readonly verdict: 'safe' | 'fails';
     readonly kinds: readonly ViolationKind[];

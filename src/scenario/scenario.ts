@@ -67,6 +67,7 @@ export interface VariantOptions<S = never> {
 
 export interface Variant<S> extends VariantOptions<S> {
   readonly expected: 'safe' | 'fails';
+  /** Each of them must occur and no other. None with `fails`: any, which only `--expect fails` says. */
   readonly kinds: readonly ViolationKind[];
 }
 

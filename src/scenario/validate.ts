@@ -311,7 +311,7 @@ function checkConfig(
       `unknown configuration name ${key}`,
       site,
       [`variant '${variant}'; known: ${CONFIG_KEYS.join(', ')}`],
-      'check the spelling',
+      didYouMean(key, CONFIG_KEYS) ?? 'check the spelling',
     );
   }
   const reason = spec.arch.impossible?.({ ...spec.arch.config, ...config });

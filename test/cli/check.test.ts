@@ -181,15 +181,6 @@ test('--layout and --width reach the diagrams', async () => {
   expect(await widest('120')).toBeGreaterThan(75);
 });
 
-test('help is on stdout and lists verbs and exit codes', async () => {
-  const { code, stdout, stderr } = await gracewalk(['--help']);
-  expect(stdout).toContain('replay');
-  expect(stdout).toContain('Exit codes: 0 as declared');
-  expect(stderr).toBe('');
-  expect(code).toBe(0);
-  for (const line of stdout.split('\n')) expect(line.length).toBeLessThanOrEqual(80);
-});
-
 test('the program can be started through a link, as npm does', () => {
   const folder = mkdtempSync(`${tmpdir()}/gracewalk-`);
   symlinkSync(`${ROOT}dist/cli/main.js`, `${folder}/gracewalk`);

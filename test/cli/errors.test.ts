@@ -3,7 +3,7 @@ import { chmodSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { ROOT, fixture, gracewalk } from './gracewalk.ts';
+import { ROOT, complaint as complaintOf, fixture, gracewalk } from './gracewalk.ts';
 
 /**
  * Every error that a person can meet, from a real bad input: what, where, why, what to do, and the exit
@@ -14,13 +14,7 @@ let folder = '';
 beforeAll(() => (folder = mkdtempSync(join(tmpdir(), 'gracewalk-'))));
 afterAll(() => rmSync(folder, { recursive: true }));
 
-/** What stderr says, with the exit code; paths of this machine are named. */
-async function complaint(...args: string[]): Promise<string> {
-  const { code, stdout, stderr } = await gracewalk(args);
-  expect(stderr).not.toMatch(/^\s+at .*:\d+\)?$/m);
-  expect(stdout).not.toContain('error:');
-  return `${stderr.replaceAll(folder, 'FOLDER').replaceAll(process.cwd(), '.')}exit ${code}`;
-}
+const complaint = (...args: string[]): Promise<string> => complaintOf(args, folder);
 
 test('nothing to do', async () => {
   expect(await complaint()).toMatchInlineSnapshot(`
@@ -211,6 +205,52 @@ test('E107: a bad width', async () => {
   `);
 });
 
+test('E107: an unknown expectation', async () => {
+  expect(await complaint(fixture('counter'), '--expect', 'use-after-fre')).toMatchInlineSnapshot(`
+    "error: bad --expect 'use-after-fre'
+    note: it is safe, fails, or kinds of violation: use-after-free,
+          double-free, stale-translation, torn-entry, lost-write, lost-dirty,
+          wrong-page, refcount, leak, deadlock, livelock, sleep-in-atomic,
+          lock-order, lock-leak, irq-leak, rcu-misuse, unordered-access,
+          property
+    help: did you mean use-after-free?                                  [E107]
+    exit 2"
+  `);
+});
+
+test('E107: JSON in a form that there is not', async () => {
+  expect(await complaint(fixture('counter'), '--json=line')).toMatchInlineSnapshot(`
+    "error: bad --json=line
+    help: --json is one document, --json=lines one object per line as things
+          happen                                                        [E107]
+    exit 2"
+  `);
+});
+
+test('E115: two forms of one result', async () => {
+  expect(await complaint(fixture('counter'), '--ktap', '--quiet')).toMatchInlineSnapshot(`
+    "error: --ktap and --quiet contradict each other
+    note: each of --json, --ktap, --quiet is a whole form of the result
+    help: leave one of them out                                         [E115]
+    exit 2"
+  `);
+});
+
+test.each([
+  ['--json', '--ktap'],
+  ['--json=lines', '--quiet'],
+  ['--json', '--width', '80'],
+  ['--json', '--layout', 'tagged'],
+  ['--json=lines', '--detail', 'full'],
+  ['--quiet', '--detail', 'min'],
+  ['--quiet', '--assumptions'],
+])('E115: options that contradict each other: %s %s %s', async (...options) => {
+  const [first = '', second = ''] = options.filter((option) => option.startsWith('--'));
+  const text = await complaint('check', fixture('counter'), ...options);
+  expect(text).toContain(`${first.replace(/=.*/, '')} and ${second} contradict each other`);
+  expect(text).toMatch(/\[E115\]\nexit 2$/);
+});
+
 test('E107: a bad layout', async () => {
   expect(await complaint(fixture('counter'), '--layout', 'wide')).toMatchInlineSnapshot(`
     "error: bad --layout 'wide'
@@ -279,64 +319,6 @@ test('E101: an operation that is never yielded', async () => {
     11 |       local_irq_save();
        |       ^^^^^^^^^^^^^^^^ an operation does nothing until it is yielded
     help: write \`yield* local_irq_save();\`                              [E101]
-    exit 2"
-  `);
-});
-
-test('E101: a star is missing', async () => {
-  const file = join(folder, 'missing-star.ts');
-  writeFileSync(
-    file,
-    `import { fn, safe, scenario } from 'gracewalk';
-import { x86_64 } from 'gracewalk/arch';
-import { READ_ONCE } from 'gracewalk/linux';
-const reader = fn(function* reader(x) {
-  yield READ_ONCE(x);
-});
-export default scenario('missing-star', {
-  machine: x86_64({ cpus: 1 }),
-  setup: (m) => m.memory.variable('x'),
-  run: { CPU0: (x) => reader(x) },
-  sometimes: {},
-  variants: { only: safe() },
-});
-`,
-  );
-  expect(await complaint(file)).toMatchInlineSnapshot(`
-    "error: an actor yielded something that is not an operation
-      --> FOLDER/missing-star.ts:5:9, variant 'only'
-    5 |   yield READ_ONCE(x);
-      |         ^^^^^^^^^^^^ handed over, not run
-    note: \`yield f()\` hands over the function itself; \`yield* f()\` runs it
-    help: write \`yield* READ_ONCE();\`                                   [E101]
-    exit 2"
-  `);
-});
-
-test('E108: a scenario without witnesses', async () => {
-  const file = join(folder, 'no-sometimes.ts');
-  writeFileSync(
-    file,
-    `import { safe, scenario } from 'gracewalk';
-import { x86_64 } from 'gracewalk/arch';
-import { READ_ONCE } from 'gracewalk/linux';
-export default scenario('no-sometimes', {
-  machine: x86_64({ cpus: 1 }),
-  setup: (m) => m.memory.variable('x'),
-  run: { CPU0: (x) => READ_ONCE(x) },
-  variants: { only: safe() },
-});
-`,
-  );
-  expect(await complaint(file)).toMatchInlineSnapshot(`
-    "error: scenario no-sometimes has no sometimes
-      --> FOLDER/no-sometimes.ts:4:16
-    4 | export default scenario('no-sometimes', {
-      |                ^^^^^^^^
-    note: it names what must be seen in some run, so that nobody is misled by a
-          check of nothing
-    help: add \`sometimes: { 'the walk succeeds': returned(walk, 1) }\`; if there
-          is nothing to see, \`sometimes: {}\`                            [E108]
     exit 2"
   `);
 });

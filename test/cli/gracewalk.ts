@@ -1,5 +1,6 @@
 import { spawn, type ChildProcess, type StdioOptions } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
+import { expect } from 'vitest';
 
 /** Runs the built program as a person would. `npm test` builds before. */
 
@@ -40,6 +41,17 @@ export function gracewalk(args: readonly string[], options: RunOptions = {}): Pr
   return new Promise((resolve) => {
     child.on('close', (code) => resolve({ code, stdout, stderr }));
   });
+}
+
+/**
+ * What stderr says about a bad input, with the exit code; paths of this machine are named. Nothing but errors
+ * may say `error:`, and no error has a stack.
+ */
+export async function complaint(args: readonly string[], folder: string): Promise<string> {
+  const { code, stdout, stderr } = await gracewalk(args);
+  expect(stderr).not.toMatch(/^\s+at .*:\d+\)?$/m);
+  expect(stdout).not.toContain('error:');
+  return `${stderr.replaceAll(folder, 'FOLDER').replaceAll(process.cwd(), '.')}exit ${code}`;
 }
 
 /** A fixture's path, as one would type it at the root of the package. */

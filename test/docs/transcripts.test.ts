@@ -1,11 +1,11 @@
-import { mkdtempSync, readFileSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, readdirSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { ROOT, executed, page, runGracewalk } from './transcripts.ts';
 
 /** Documentation runs. `UPDATE_DOCS=1 npx vitest run test/docs` writes what the program prints now. */
-const PAGES = ['README.md', 'docs/architecture.md'];
+const PAGES = ['README.md', 'docs/architecture.md', 'docs/command-line.md'];
 
 describe.each(PAGES)('%s', (name) => {
   test('shows what the program prints', () => {
@@ -22,11 +22,12 @@ describe.each(PAGES)('%s', (name) => {
   });
 });
 
-test('every transcript of the README is a run, not a stub', () => {
-  const blocks = [
-    ...page('README.md').matchAll(/^```console\n\$ gracewalk [^\n]*\n([\s\S]*?)^```$/gm),
-  ];
-  expect(blocks.length).toBeGreaterThanOrEqual(3);
+test.each([
+  ['README.md', 3],
+  ['docs/command-line.md', 5],
+])('every transcript of %s is a run, not a stub', (name, least) => {
+  const blocks = [...page(name).matchAll(/^```console\n\$ gracewalk [^\n]*\n([\s\S]*?)^```$/gm)];
+  expect(blocks.length).toBeGreaterThanOrEqual(least);
   for (const [, body = ''] of blocks) expect(body.length).toBeGreaterThan(200);
 });
 
@@ -38,4 +39,18 @@ test('the scenario in the README is checked and safe', () => {
   const { stdout, status } = runGracewalk(['check', file]);
   expect(stdout).toMatch(/linux +safe/);
   expect(status).toBe(0);
+});
+
+test('the list of errors has the codes that the program has, and no others', () => {
+  const listed = [...page('docs/command-line.md').matchAll(/^\| (E\d{3}) /gm)].map(
+    ([, code]) => code,
+  );
+  const files = readdirSync(join(ROOT, 'src'), { recursive: true, encoding: 'utf8' });
+  const used = files
+    .filter((file) => file.endsWith('.ts'))
+    .flatMap((file) => [
+      ...readFileSync(join(ROOT, 'src', file), 'utf8').matchAll(/'(E\d{3})'|\[(E\d{3})\]/g),
+    ])
+    .map(([, quoted, bracketed]) => quoted ?? bracketed);
+  expect(new Set(listed)).toEqual(new Set(used));
 });

@@ -78,6 +78,13 @@ export function report(
   };
 }
 
+const CONFIG: VariantResult['config'] = {
+  MMU_GATHER_TABLE_FREE: true,
+  MMU_GATHER_RCU_TABLE_FREE: false,
+  PT_RECLAIM: false,
+  MAX_TABLE_BATCH: 4,
+};
+
 export function result(more: Partial<VariantResult> = {}): VariantResult {
   return {
     scenario: 'pv-tlb-flush',
@@ -86,6 +93,7 @@ export function result(more: Partial<VariantResult> = {}): VariantResult {
     machine: 'x86_64.kvm_guest',
     machineTitle: 'x86-64 KVM guest, 2 vCPUs',
     model: 'sc',
+    config: CONFIG,
     expected: { verdict: 'safe', kinds: [] },
     verdict: 'safe',
     ok: true,

@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import { PLAIN, renderCheck, type TextOptions } from '../../src/report/text.ts';
+import { PLAIN, type TextOptions } from '../../src/report/text-options.ts';
+import { renderCheck } from '../../src/report/text.ts';
 import type { VariantResult } from '../../src/scenario/result.ts';
 import { report, result, step } from './make.ts';
 import { SAMPLE, SAMPLE_COLUMNS, SAMPLE_SOURCE, USE_AFTER_FREE } from './sample.ts';
@@ -11,6 +12,7 @@ const OPTIONS: TextOptions = {
   source: SAMPLE_SOURCE,
   painter: PLAIN,
   showExpected: false,
+  assumptions: false,
   shorten: (file) => file.replace('/src/', ''),
 };
 

@@ -1,0 +1,50 @@
+import type { Help, Option } from 'commander';
+
+/** The parts of `--help` that commander does not make by itself. */
+
+const EXIT_CODES = `
+Exit codes:
+  0  every variant behaved as declared
+  1  a violation, or another unexpected verdict
+  2  bad input, or the result could not be written
+  3  inconclusive: a limit was hit, or Ctrl-C
+  4  vacuous: something that must be seen never was
+  5  a fault of gracewalk, or a scenario that is not deterministic
+Of several the worst, in the order 5, 2, 1, 3, 4, 0.`;
+
+export const AFTER_PROGRAM = `
+No verb and a file means check.  stdout carries the result and nothing else.
+${EXIT_CODES}
+
+\`gracewalk help check\` lists what check takes.`;
+
+export const AFTER_CHECK = `${EXIT_CODES}
+With --bisect, 2 to 5 are 125: \`git bisect run\` skips that commit.
+
+Limits of a search, several with commas between them:
+  runs=1e6      so many runs
+  steps=1e8     so many steps
+  time=60s      per variant; ms, s, m or h
+  memory=2G     heap; K, M, G or T.  Without it, 75 % of what Node has
+  switches=3    runs of at most so many context switches: a hunt, no proof
+
+Examples:
+  gracewalk check                         every built-in scenario
+  gracewalk check my-race.ts              every variant of a file
+  gracewalk check pv-tlb-flush --variant 'pv, no rcu' --detail full
+  gracewalk check my-race.ts --expect use-after-free --limit time=10m
+  gracewalk check --ktap > results.ktap
+  git bisect run gracewalk check --bisect --quiet my-race.ts`;
+
+export const AFTER_REPLAY = `
+Exit codes: 0 the run is still there, 2 it is not, or bad input, 5 a fault.
+
+Examples, with the token in quotes as check prints it:
+  gracewalk replay TOKEN                  the diagram again
+  gracewalk replay TOKEN my-race.ts       of a scenario of one's own
+  gracewalk replay TOKEN --layout tagged --detail full`;
+
+/** `--json[=lines]`: its value cannot be a word of its own, and the help should not look as if it could. */
+export function optionTerm(this: Help, option: Option): string {
+  return option.flags.replace(' [=', '[=');
+}

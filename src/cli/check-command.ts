@@ -1,5 +1,5 @@
 import { GracewalkError } from '../base/errors.ts';
-import type { Limits } from '../scenario/check.ts';
+import type { Hunt, Limits } from '../scenario/check.ts';
 import { exitCodeOf, type ExitCode } from './exit-code.ts';
 import { findScenarios } from './find-scenarios.ts';
 import { Findings } from './findings.ts';
@@ -13,6 +13,11 @@ export interface CheckOptions extends CommonOptions, FormOptions {
   readonly variant: readonly string[];
   readonly expect?: Expectation;
   readonly limit: Limits;
+  readonly jobs: number;
+  readonly certify?: boolean;
+  readonly random?: number;
+  readonly pct?: number;
+  readonly seed: number;
   readonly width: number;
   readonly layout: Layout;
   readonly detail: Detail;
@@ -39,6 +44,9 @@ export async function check(operands: readonly string[], options: CheckOptions):
     files,
     variants: options.variant,
     limits: options.limit,
+    jobs: options.jobs,
+    certify: options.certify ?? false,
+    hunt: huntOf(options),
     expect: options.expect,
   });
   await session.output.write(reporter.end(findings));
@@ -59,6 +67,11 @@ async function explore(session: Session, reporter: Reporter, job: CheckJob): Pro
   // Whatever ended the check before its time, what was not looked at is not fine.
   if (findings.notChecked > 0) session.note(3);
   return findings;
+}
+
+function huntOf({ random, pct, seed }: CheckOptions): Hunt | undefined {
+  if (random !== undefined) return { oracle: 'random', runs: random, seed };
+  return pct === undefined ? undefined : { oracle: 'pct', runs: pct, seed };
 }
 
 /** `--variant pv, no rcu`: the shell makes three words of it, and the last two would be scenarios. */

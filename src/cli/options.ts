@@ -25,6 +25,17 @@ export function parseWidth(text: string): number {
   });
 }
 
+/** A parser of an option that takes a whole number. */
+export function whole(option: string, least: number, most: number): (text: string) => number {
+  return (text) => {
+    const number = /^\d+(e\d+)?$/.test(text) ? Number(text) : NaN;
+    if (number >= least && number <= most) return number;
+    throw new GracewalkError('E107', `bad ${option} '${text}'`, {
+      help: `${option} takes a whole number from ${least} to ${most}`,
+    });
+  };
+}
+
 /** What `--json`, `--ktap` and `--quiet` come to; commander refuses two of them. */
 export interface FormOptions {
   readonly json?: JsonForm;

@@ -13,9 +13,13 @@ import {
   parseJsonForm,
   parseProgress,
   parseWidth,
+  whole,
 } from './options.ts';
 import { ENGINE_VERSION } from './package.ts';
 import { replay, type ReplayOptions } from './replay-command.ts';
+
+/** Of a hunt. */
+const MOST_RUNS = 1e12;
 
 export const VERBS: readonly string[] = ['check', 'replay', 'help'];
 
@@ -65,6 +69,33 @@ function checkCommand(program: Command): Command {
       new Option('--limit <list>', 'end the search as inconclusive; see below')
         .argParser((text: string, previous: object) => parseLimits(text, previous))
         .default({}, 'memory only'),
+    )
+    .optionsGroup('How:')
+    .addOption(
+      new Option('-j, --jobs <n>', 'threads that share a large search; the result is the same')
+        .argParser(whole('--jobs', 1, 256))
+        .default(1),
+    )
+    .addOption(
+      new Option('--certify', 'explore again with another algorithm, and compare').conflicts([
+        'random',
+        'pct',
+      ]),
+    )
+    .addOption(
+      new Option('--random <runs>', 'only so many runs, by chance: a hunt, no proof')
+        .argParser(whole('--random', 1, MOST_RUNS))
+        .conflicts('pct'),
+    )
+    .addOption(
+      new Option('--pct <runs>', 'the same, by random priorities (PCT)').argParser(
+        whole('--pct', 1, MOST_RUNS),
+      ),
+    )
+    .addOption(
+      new Option('--seed <n>', 'where chance begins: the same seed is the same runs')
+        .argParser(whole('--seed', 0, 2 ** 32 - 1))
+        .default(1),
     )
     .optionsGroup('Form of the result:')
     .addOption(

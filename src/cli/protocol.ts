@@ -1,6 +1,7 @@
 import type { ErrorDetails } from '../base/errors.ts';
 import type { RunReport, VariantResult } from '../scenario/result.ts';
-import type { Limits, Progress } from '../scenario/check.ts';
+import type { MessagePort } from 'node:worker_threads';
+import type { Hunt, Limits, Progress } from '../scenario/check.ts';
 
 /**
  * What passes between the main thread (arguments, signals, output) and the worker (scenarios and search).
@@ -16,6 +17,10 @@ export interface CheckJob {
   /** Names of variants, spaces optional; none means all. */
   readonly variants: readonly string[];
   readonly limits: Limits;
+  /** Threads that search. */
+  readonly jobs: number;
+  readonly certify: boolean;
+  readonly hunt?: Hunt | undefined;
   /** What is expected of every variant, if it is not what the scenario declares. */
   readonly expect?: Expectation | undefined;
 }
@@ -32,6 +37,8 @@ export interface WorkerInput {
   readonly job: Job;
   /** One Int32: not zero asks the search to stop. */
   readonly stop: SharedArrayBuffer;
+  /** One Int32: not zero says that a thread which the search waits for has died. */
+  readonly died: SharedArrayBuffer;
 }
 
 export type Message =
@@ -54,6 +61,12 @@ export type Message =
       readonly variant: string | null;
     }
   | { readonly kind: 'done' };
+
+/** The search is large: start the other threads, each with one of these. */
+export interface ShareRequest {
+  readonly kind: 'share';
+  readonly ports: readonly MessagePort[];
+}
 
 export interface PlannedVariant {
   readonly file: string;

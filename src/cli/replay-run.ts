@@ -1,5 +1,5 @@
 import { GracewalkError } from '../base/errors.ts';
-import { replayToken } from '../scenario/check.ts';
+import { replayToken } from '../scenario/replay.ts';
 import { variantFingerprint } from '../scenario/facts.ts';
 import type { Scenario } from '../scenario/scenario.ts';
 import { parseToken, type Token } from '../scenario/token.ts';

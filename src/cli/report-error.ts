@@ -3,6 +3,7 @@ import { EngineFault, GracewalkError, type ErrorDetails, type Site } from '../ba
 import { parseStack } from '../base/site.ts';
 import { MissingFileError, SourceError } from './load/source-error.ts';
 import type { ReportedError } from './protocol.ts';
+import { ThrownElsewhere } from './thread-pool.ts';
 import { PACKAGE_ROOT, displayName, sourceFile } from './source-lines.ts';
 
 /** What was being done when something was thrown. */
@@ -16,6 +17,7 @@ export function reportError(
   thrown: unknown,
   { file, variant }: ErrorContext = { file: null, variant: null },
 ): ReportedError {
+  if (thrown instanceof ThrownElsewhere) return thrown.report as ReportedError;
   const error = asReported(thrown, file);
   if (variant === null || error.details.variant !== undefined) return error;
   return { ...error, details: { ...error.details, variant } };

@@ -1,7 +1,8 @@
 import { Worker } from 'node:worker_threads';
 import { heapMegabytesFor } from './heap.ts';
-import type { Job, Message, ReportedError, WorkerInput } from './protocol.ts';
+import type { Job, Message, ReportedError, ShareRequest, WorkerInput } from './protocol.ts';
 import { outOfMemory, reportError } from './report-error.ts';
+import { shardThreads } from './shard-threads.ts';
 import { displayName } from './source-lines.ts';
 
 /** How a job came to its end; `died` if the worker did not get to say so itself. */
@@ -21,29 +22,38 @@ export interface RunningJob {
 
 export function startJob(job: Job, onMessage: (message: Message) => void): RunningJob {
   const stop = new SharedArrayBuffer(4);
+  const died = new SharedArrayBuffer(4);
   const memory = job.kind === 'check' ? job.limits.memory : undefined;
+  const heapMegabytes = memory === undefined ? undefined : heapMegabytesFor(memory);
   const worker = new Worker(new URL('./worker.js', import.meta.url), {
-    workerData: { job, stop } satisfies WorkerInput,
-    ...(memory === undefined
+    workerData: { job, stop, died } satisfies WorkerInput,
+    ...(heapMegabytes === undefined
       ? {}
-      : { resourceLimits: { maxOldGenerationSizeMb: heapMegabytesFor(memory) } }),
+      : { resourceLimits: { maxOldGenerationSizeMb: heapMegabytes } }),
     // What a scenario prints is not part of the result.
     stdout: true,
   });
   worker.stdout.pipe(process.stderr, { end: false });
   let end: JobEnd | null = null;
   let loading = '';
-  worker.on('message', (message: Message) => {
+  const threads = shardThreads(memory, heapMegabytes, (how) => {
+    const error = 'code' in how ? killed(how.code) : causeOfDeath(how.error);
+    end ??= { kind: 'died', error };
+    Atomics.store(new Int32Array(died), 0, 1);
+  });
+  worker.on('message', (message: Message | ShareRequest) => {
     if (message.kind === 'loading') loading = message.file;
+    else if (message.kind === 'share') threads.start(message.ports);
     else if (message.kind === 'done') end ??= { kind: 'done' };
     else onMessage(message);
   });
   worker.on('error', (error) => (end ??= { kind: 'died', error: causeOfDeath(error) }));
   return {
     end: new Promise((resolve) => {
-      worker.on('exit', (code) =>
-        resolve(end ?? { kind: 'died', error: silentExit(code, loading) }),
-      );
+      worker.on('exit', (code) => {
+        const how = end ?? { kind: 'died', error: silentExit(code, loading) };
+        void threads.stop().then(() => resolve(how));
+      });
     }),
     stop: () => void Atomics.store(new Int32Array(stop), 0, 1),
     abandon: () => {
@@ -77,7 +87,7 @@ function silentExit(code: number, loading: string): ReportedError {
 function killed(code: number): ReportedError {
   return {
     code: null,
-    what: `the thread of the search ended without a word (code ${code})`,
+    what: `a thread of the search ended without a word (code ${code})`,
     details: {
       notes: ['what has a result was finished before; the rest was not checked'],
       help: 'run it again; if that does not help, please report it with the scenario',

@@ -46,6 +46,18 @@ export function serve<A>(
   }
 }
 
+/** What another thread threw, as it reported it. */
+export class ThrownElsewhere extends Error {
+  readonly report: unknown;
+  constructor(report: unknown) {
+    super('thrown in another thread');
+    this.report = report;
+  }
+}
+
+/** The main thread knows why, and says so. */
+export class ThreadDied extends Error {}
+
 /** How often a thread that only waits looks whether it should stop, or another one has died. */
 const POLL_MS = 50;
 
@@ -83,11 +95,10 @@ export class ThreadPool<Job, A> {
       answers[answer.at] = answer;
       obey();
     });
-    const died = new Int32Array(this.options.died);
     for (;;) {
       const answered = Atomics.load(shared, ANSWERED);
+      this.refuseDead();
       if (answered === shards.length) break;
-      if (Atomics.load(died, 0) !== 0) throw new Error('a thread of the search has died');
       Atomics.wait(shared, ANSWERED, answered, POLL_MS);
       obey();
     }
@@ -98,13 +109,19 @@ export class ThreadPool<Job, A> {
     });
   }
 
+  private refuseDead(): void {
+    const died = Atomics.load(new Int32Array(this.options.died), 0) !== 0;
+    if (died) throw new ThreadDied();
+  }
+
   private collect(answers: Answer<A>[]): void {
     for (const port of this.ports) {
       for (;;) {
         const received = receiveMessageOnPort(port);
         if (!received) break;
         const answer = received.message as Answer<A>;
-        answers[answer.at] = answer;
+        answers[answer.at] =
+          'error' in answer ? { at: answer.at, error: new ThrownElsewhere(answer.error) } : answer;
       }
     }
   }

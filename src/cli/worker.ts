@@ -3,17 +3,20 @@
  * protocol.ts is all it shares with the main thread.
  */
 import { performance } from 'node:perf_hooks';
-import { parentPort, workerData } from 'node:worker_threads';
+import { parentPort, workerData, type MessagePort } from 'node:worker_threads';
 import { GracewalkError } from '../base/errors.ts';
 import { parseStack } from '../base/site.ts';
 import { checkVariant, type CheckOptions } from '../scenario/check.ts';
+import type { ShardAnswer, ShardPool } from '../scenario/pass.ts';
 import type { Scenario } from '../scenario/scenario.ts';
 import { expecting } from './expectation.ts';
 import { defaultMemoryLimit, heapMeter } from './heap.ts';
 import { loadScenarios } from './load-scenarios.ts';
-import type { CheckJob, Message, ReplayJob, WorkerInput } from './protocol.ts';
+import type { CheckJob, Message, ReplayJob, ShareRequest, WorkerInput } from './protocol.ts';
 import { replay } from './replay-run.ts';
 import { reportError } from './report-error.ts';
+import type { ShardJob } from './shard-threads.ts';
+import { ThreadDied, ThreadPool } from './thread-pool.ts';
 import { planVariants } from './variants.ts';
 
 const MS_BETWEEN_REPORTS = 250;
@@ -22,12 +25,14 @@ const input = workerData as WorkerInput;
 const stopFlag = new Int32Array(input.stop);
 const stopped = (): boolean => Atomics.load(stopFlag, 0) !== 0;
 const now = (): number => performance.now();
-const post = (message: Message): void => parentPort?.postMessage(message);
+const post = (message: Message | ShareRequest, moved: readonly MessagePort[] = []): void =>
+  parentPort?.postMessage(message, moved);
 const loading = (file: string): void => post({ kind: 'loading', file });
 const fail = (error: unknown, file: string | null, variant: string | null = null): void =>
   post({ kind: 'failed', error: reportError(error, { file, variant }), file, variant });
 
 async function check(job: CheckJob): Promise<void> {
+  const pool = job.jobs > 1 ? threads(job.jobs - 1) : null;
   const loaded = await loadScenarios(job.files, fail, loading);
   const planned = planVariants(loaded, job.variants, (error) => fail(error, null));
   post({
@@ -42,12 +47,33 @@ async function check(job: CheckJob): Promise<void> {
     if (stopped()) return;
     try {
       const asked = job.expect ? expecting(scenario, job.expect) : scenario;
-      const result = checkVariant(asked, variant, searchOptions(job, scenario, variant));
+      const result = checkVariant(asked, variant, {
+        ...searchOptions(job, scenario, variant),
+        pool: pool ? poolFor(pool, file) : undefined,
+      });
       post({ kind: 'result', file, result });
     } catch (error) {
+      if (error instanceof ThreadDied) return;
       fail(error, file, variant);
     }
   }
+}
+
+type Pool = ThreadPool<ShardJob, ShardAnswer>;
+
+function threads(count: number): Pool {
+  return new ThreadPool({
+    threads: count,
+    died: input.died,
+    start: (ports) => post({ kind: 'share', ports }, ports),
+  });
+}
+
+/** For one scenario; what a thread threw is thrown here, as it was reported there. */
+function poolFor(pool: Pool, file: string): ShardPool {
+  return {
+    explore: (job, shards, here, stop) => pool.explore({ ...job, file }, shards, here, stop),
+  };
 }
 
 function searchOptions(job: CheckJob, scenario: Scenario, variant: string): CheckOptions {
@@ -55,6 +81,8 @@ function searchOptions(job: CheckJob, scenario: Scenario, variant: string): Chec
   let reported = now();
   return {
     limits: { ...job.limits, memory },
+    certify: job.certify,
+    hunt: job.hunt,
     now,
     shouldStop: stopped,
     heapUsed: heapMeter(memory, now),

@@ -75,6 +75,8 @@ function inconclusive(result: VariantResult, limit: LimitHit): string {
   const advice: Readonly<Record<string, string>> = {
     interrupt: 'It was interrupted; run it again to the end.',
     bounded: 'What is beyond the bound is unknown.',
+    random: 'Chance proves nothing: ask for more runs, another --seed, or for all runs.',
+    pct: 'Chance proves nothing: ask for more runs, another --seed, or for all runs.',
     switches: 'All runs up to there were tried, without reduction; drop the limit for the others.',
   };
   const lines = [

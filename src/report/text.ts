@@ -1,6 +1,6 @@
 import { assumptionBlock, assumptionLine, commonAssumptions } from './assumptions.ts';
 import { details } from './details.ts';
-import { counted, seconds } from './numbers.ts';
+import { counted, grouped, seconds } from './numbers.ts';
 import { prose, type Painter, type TextOptions } from './text-options.ts';
 import { expectation, stoppedBy } from './verdict.ts';
 import { fold } from './wrap.ts';
@@ -25,7 +25,9 @@ function summary(results: readonly VariantResult[], { painter, width: most }: Te
   const common = commonAssumptions(results);
   const width = Math.max(...results.map(({ variant }) => variant.length));
   const wordWidth = Math.max(...results.map(({ verdict }) => verdict.length));
-  const counts = results.map(({ explored }) => counted(explored.runs, 'run'));
+  const counts = results.map(({ explored: { runs, certificate } }) =>
+    [counted(runs, 'run'), ...(certificate ? [grouped(certificate.runs)] : [])].join(' = '),
+  );
   const runsWidth = Math.max(...counts.map((count) => count.length));
   const rows = results.map((result, at) => {
     const word = verdictWord(result, painter, wordWidth);
@@ -97,5 +99,8 @@ function closing(results: readonly VariantResult[]): string {
   const all = results.every(({ explored }) => explored.exhaustive)
     ? 'Every run was explored.  '
     : '';
-  return `${all}${ok} of ${results.length} as expected (${seconds(ms)}).\n`;
+  const certified = results.every(({ explored }) => explored.certificate !== null)
+    ? 'Wakeup trees find the same classes of runs (the second count).  '
+    : '';
+  return `${all}${certified}${ok} of ${results.length} as expected (${seconds(ms)}).\n`;
 }

@@ -43,6 +43,10 @@ export function stoppedBy(limit: LimitHit): string {
   if (limit.name === 'switches') {
     return `only runs of up to ${counted(limit.value, 'context switch').replace(/hs$/, 'hes')} were tried`;
   }
+  if (limit.name === 'random' || limit.name === 'pct') {
+    const how = limit.name === 'pct' ? 'chosen by PCT' : 'chosen at random';
+    return `only ${counted(limit.value, 'run')} ${how}, seed ${limit.seed ?? 0}, were tried`;
+  }
   if (limit.name === 'bounded') return `the bound of ${counted(limit.value, 'round')} was reached`;
   return `stopped at ${limit.name}=${limitValue(limit)}`;
 }

@@ -1,12 +1,13 @@
-import { EngineFault, GracewalkError } from '../base/errors.ts';
-import type { Exploration } from '../explore/explore.ts';
+import { EngineFault } from '../base/errors.ts';
+import { addTo, nothingExplored, type Exploration } from '../explore/exploration.ts';
 import { minimalRun } from '../explore/minimal.ts';
 import type { Program, Schedule } from '../explore/run.ts';
+import { sample } from '../explore/sample.ts';
 import { VIOLATION_KINDS, type ViolationKind } from '../machine/violation.ts';
-import type { LimitHit, RunReport, VariantResult, Verdict } from './result.ts';
-import { Pass, type PassLimits, type ShardPool } from './pass.ts';
+import type { Certificate, LimitHit, RunReport, VariantResult, Verdict } from './result.ts';
+import { Pass, type PassOptions, type ShardPool } from './pass.ts';
 import { buildVariant, definitionOf, type Observation } from './program.ts';
-import { recordRun, replayRun } from './record.ts';
+import { recordRun } from './record.ts';
 import type { Scenario, ScenarioDefinition, Variant } from './scenario.ts';
 import { formatToken } from './token.ts';
 import { assumptions, columnsOf, neverCalledPatches, variantFingerprint } from './facts.ts';
@@ -43,6 +44,17 @@ export interface CheckOptions {
   readonly heapUsed?: () => number;
   /** Threads to share the search with. */
   readonly pool?: ShardPool | undefined;
+  /** Explore a second time with wakeup trees, and insist on the same answer. */
+  readonly certify?: boolean;
+  /** Runs by chance instead of all runs. */
+  readonly hunt?: Hunt | undefined;
+}
+
+/** Runs chosen by chance, the same ones for the same seed. */
+export interface Hunt {
+  readonly oracle: 'random' | 'pct';
+  readonly runs: number;
+  readonly seed: number;
 }
 
 /** Histories of each actor that are run twice, beyond those that the search had to repeat anyway. */
@@ -58,6 +70,7 @@ export function variantNames(scenario: Scenario): string[] {
 interface Explored {
   readonly pass: Pass;
   readonly exploration: Exploration;
+  readonly certificate: Certificate | null;
 }
 
 /** Explores a variant to its end, or to a limit, and says what it found. */
@@ -93,8 +106,9 @@ class Check {
   }
 
   result(): VariantResult {
-    const { switches } = this.options.limits;
-    return switches === undefined ? this.exhaustive() : this.upTo(switches);
+    const { limits, hunt } = this.options;
+    if (hunt) return this.byChance(hunt);
+    return limits.switches === undefined ? this.exhaustive() : this.upTo(limits.switches);
   }
 
   /** Every run, up to the order of independent steps. */
@@ -110,9 +124,10 @@ class Check {
     return this.compose({
       verdict,
       explored: main.exploration,
+      certificate: main.certificate,
       sometimes,
       neverCalled,
-      run: verdict === 'fails' ? this.counterexample(main) : null,
+      run: verdict === 'fails' ? this.counterexample(main.exploration) : null,
     });
   }
 
@@ -139,12 +154,33 @@ class Check {
     return this.compose({ verdict, explored, sometimes: {}, neverCalled: [], run });
   }
 
+  /** Runs by chance until one violates something: a hunt, never a proof. */
+  private byChance(hunt: Hunt): VariantResult {
+    const sum = nothingExplored();
+    for (const observe of [undefined, ...this.invariants()]) {
+      const found = sample(this.build(observe), {
+        ...hunt,
+        wanted: ({ violations }) => violations.size > 0,
+        watch: (soFar) => this.watch(soFar, `by chance, seed ${hunt.seed}`),
+      });
+      addTo(sum, found);
+      this.noteKinds(found, observe);
+      if (found.stopped && found.stopped !== 'runs') this.noteLimit(found.stopped);
+      if (this.kinds.size > 0) break;
+    }
+    this.limit ??= { name: hunt.oracle, value: hunt.runs, seed: hunt.seed };
+    const verdict = this.kinds.size > 0 ? 'fails' : 'inconclusive';
+    const run = verdict === 'fails' ? this.counterexample(sum) : null;
+    return this.compose({ verdict, explored: sum, sometimes: {}, neverCalled: [], run });
+  }
+
   private compose(part: {
     readonly verdict: Verdict;
     readonly explored: Pick<
       Exploration,
       'runs' | 'steps' | 'deadlocks' | 'assumed' | 'sleepBlocked'
     >;
+    readonly certificate?: Certificate | null;
     readonly sometimes: VariantResult['sometimes'];
     readonly neverCalled: VariantResult['neverCalled'];
     readonly run: RunReport | null;
@@ -171,6 +207,7 @@ class Check {
         sleepBlocked: explored.sleepBlocked,
         exhaustive: this.limit === null,
         ms: Math.round(this.options.now() - this.started),
+        certificate: part.certificate ?? null,
       },
       sometimes,
       limit: this.limit,
@@ -196,17 +233,12 @@ class Check {
 
   /** One exploration, with an observer or without. */
   private pass(phase: string, observe?: Observation): Explored {
-    const { limits, pool } = this.options;
+    const { pool, certify } = this.options;
+    const classes = certify ? new Set<number>() : undefined;
     const pass = new Pass(this.scenario, this.name, observe);
-    const { runs = Infinity, steps = Infinity } = limits;
-    const watch: PassLimits['watch'] = (soFar, estimate) => this.watch(soFar, phase, estimate);
-    const exploration = pass.explore({ runs, steps, watch }, pool);
+    const exploration = pass.explore({ ...this.bounds(phase), classes, pool });
     for (const title of pass.built.seen) this.seen.add(title);
-    for (const { violation, schedule } of exploration.violations.values()) {
-      if (this.kinds.has(violation.kind)) continue;
-      this.kinds.set(violation.kind, observe);
-      this.schedules.set(violation.kind, schedule);
-    }
+    this.noteKinds(exploration, observe);
     if (exploration.stopped) this.noteLimit(exploration.stopped);
     else if (exploration.bounded > 0) {
       this.limit ??= {
@@ -216,7 +248,47 @@ class Check {
         site: exploration.boundedAt?.site ?? null,
       };
     }
-    return { pass, exploration };
+    const certificate =
+      classes && !exploration.stopped ? this.certify(exploration, classes, observe) : null;
+    return { pass, exploration, certificate };
+  }
+
+  private bounds(phase: string): PassOptions {
+    const { runs = Infinity, steps = Infinity } = this.options.limits;
+    return { runs, steps, watch: (soFar, estimate) => this.watch(soFar, phase, estimate) };
+  }
+
+  private noteKinds({ violations }: Exploration, observe: Observation | undefined): void {
+    for (const { violation, schedule } of violations.values()) {
+      if (this.kinds.has(violation.kind)) continue;
+      this.kinds.set(violation.kind, observe);
+      this.schedules.set(violation.kind, schedule);
+    }
+  }
+
+  /** The second opinion. It shares the machine with the first, and nothing of how runs are chosen. */
+  private certify(
+    first: Exploration,
+    classes: ReadonlySet<number>,
+    observe: Observation | undefined,
+  ): Certificate | null {
+    const others = new Set<number>();
+    const pass = new Pass(this.scenario, this.name, observe);
+    const bounds = { ...this.bounds('certifying'), runs: Infinity };
+    const second = pass.explore({ ...bounds, engine: 'optimal', classes: others });
+    if (second.stopped) {
+      this.noteLimit(second.stopped);
+      return null;
+    }
+    const differ = [...classes].some((name) => !others.has(name)) || others.size !== classes.size;
+    const found = ({ violations }: Exploration): string => [...violations.keys()].sort().join('\n');
+    if (differ || found(first) !== found(second)) {
+      throw new EngineFault(
+        `source sets find ${classes.size} classes of runs in ${this.name}, wakeup trees ${others.size}, or other violations in them`,
+      );
+    }
+    const { runs, steps, sleepBlocked } = second;
+    return { runs, steps, sleepBlocked, classes: others.size };
   }
 
   private noteLimit(name: string): void {
@@ -294,7 +366,7 @@ class Check {
   }
 
   /** The minimal run of the kind that matters most: one nobody declared, else the first declared. */
-  private counterexample(main: Explored): RunReport {
+  private counterexample(explored: Exploration): RunReport {
     const found = this.foundKinds();
     const undeclared = found.find((kind) => !this.variant.kinds.includes(kind));
     const kind = undeclared ?? this.variant.kinds.find((each) => found.includes(each)) ?? found[0];
@@ -303,10 +375,10 @@ class Check {
       wanted: (violation) => violation.kind === kind,
       maxSwitches: MINIMAL_SWITCHES,
       maxStates: MINIMAL_STATES,
-      shouldStop: () => this.watch(main.exploration, 'looking for the shortest run') !== null,
+      shouldStop: () => this.watch(explored, 'looking for the shortest run') !== null,
     });
     if (run) return this.record(run.schedule, kind, observe, 'global');
-    const first = [...main.exploration.violations.values()].find(
+    const first = [...explored.violations.values()].find(
       ({ violation }) => violation.kind === kind,
     );
     const schedule = first?.schedule ?? this.schedules.get(kind ?? 'property');
@@ -330,30 +402,4 @@ class Check {
     if (run.violation?.kind !== kind) throw new EngineFault('the run drawn is not the run found');
     return run;
   }
-}
-
-/** Follows the schedule of a token in the present version of the scenario. */
-export function replayToken(scenario: Scenario, name: string, schedule: string): RunReport {
-  const definition = definitionOf(scenario, name);
-  const letter = /(?:^|\.)o([A-Z])/.exec(schedule)?.[1];
-  const observer = letter === undefined ? 0 : letter.charCodeAt(0) - 65;
-  const observed =
-    letter === undefined ? undefined : Object.entries(definition.always ?? {})[observer];
-  const { program } = buildVariant(scenario, name, {
-    traced: true,
-    ...(observed
-      ? { observe: { name: observed[0], predicate: observed[1], mode: 'always' as const } }
-      : {}),
-  });
-  const run = replayRun(program, schedule, {
-    columns: columnsOf(definition),
-    minimal: 'global',
-    kind: null,
-    observer,
-  });
-  if (run.violation) return run;
-  throw new GracewalkError('E601', 'the run of this token no longer violates anything', {
-    notes: ['its steps are possible as they were; what they led to has changed'],
-    help: 'run `check` again for a token of the present version',
-  });
 }

@@ -1,5 +1,5 @@
 import type { Exploration, Watchers } from '../explore/exploration.ts';
-import { explore } from '../explore/explore.ts';
+import { explore, type Engine } from '../explore/explore.ts';
 import type { Run } from '../explore/run.ts';
 import {
   ShardRunner,
@@ -49,10 +49,14 @@ export interface ShardPool {
 /** The limit was hit in another thread, which knows its name. */
 export const ELSEWHERE = 'elsewhere';
 
-export interface PassLimits {
+export interface PassOptions {
   readonly runs: number;
   readonly steps: number;
   readonly watch: (soFar: Exploration, estimate: number | null) => string | null;
+  readonly engine?: Engine;
+  /** Collects the names of the classes explored (then in this thread alone). */
+  readonly classes?: Set<number> | undefined;
+  readonly pool?: ShardPool | undefined;
 }
 
 export class Pass {
@@ -84,29 +88,32 @@ export class Pass {
   }
 
   /** Explores every run, up to the limits. */
-  explore(limits: PassLimits, pool?: ShardPool): Exploration {
+  explore(options: PassOptions): Exploration {
+    const { runs, steps, watch, engine = 'source', classes, pool } = options;
     const exploration = explore(this.built.program, {
       ...this.watchers,
-      maxRuns: limits.runs,
-      maxSteps: limits.steps,
-      watch: limits.watch,
+      engine,
+      classes,
+      maxRuns: runs,
+      maxSteps: steps,
+      watch,
       began: (run) => {
         this.run = run;
       },
-      ...(pool ? { shards: this.sharing(pool, limits) } : {}),
+      ...(pool && !classes ? { shards: this.sharing(pool, watch) } : {}),
     });
     for (const at of calledPatches(this.variant, this.run as unknown as Run)) this.called.add(at);
     return exploration;
   }
 
-  private sharing(pool: ShardPool, limits: PassLimits): BatchRunner {
+  private sharing(pool: ShardPool, watch: PassOptions['watch']): BatchRunner {
     return (shards, here, sum) => {
       let limit: string | null = null;
       const answers = pool.explore(
         this.job,
         shards,
         (shard) => ({ result: here(shard), seen: [], called: [] }),
-        () => (limit ??= limits.watch(sum, null)) !== null,
+        () => (limit ??= watch(sum, null)) !== null,
       );
       return answers.map(({ result, seen, called }) => {
         for (const title of seen) this.built.seen.add(title);

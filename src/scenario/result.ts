@@ -84,13 +84,29 @@ export interface Explored {
   readonly exhaustive: boolean;
   /** Milliseconds; the only field that is not the same on every machine. */
   readonly ms: number;
+  /** The second opinion, if it was asked for: it found the same equivalence classes and violations. */
+  readonly certificate: Certificate | null;
+}
+
+/** What wakeup trees counted. */
+export interface Certificate {
+  readonly runs: number;
+  readonly steps: number;
+  readonly sleepBlocked: number;
+  /** Equivalence classes. Fewer than runs if outcomes of one step touch different things. */
+  readonly classes: number;
 }
 
 /** Why a search stopped before its end. */
 export interface LimitHit {
-  /** As in `--limit`: `runs`, `steps`, `time`, `switches`, `memory`; `bounded` for a loop's bound; `interrupt` for Ctrl-C. */
+  /**
+   * As in `--limit`: `runs`, `steps`, `time`, `switches`, `memory`; `bounded` for a loop's bound; `interrupt` for Ctrl-C;
+   * `random` and `pct` for runs chosen by chance.
+   */
   readonly name: string;
   readonly value: number;
+  /** Where chance began. */
+  readonly seed?: number;
   /** Runs that ended at a loop's bound. */
   readonly runs?: number;
   readonly site?: Site | null;

@@ -105,6 +105,7 @@ export function result(more: Partial<VariantResult> = {}): VariantResult {
       blocked: 0,
       sleepBlocked: 0,
       exhaustive: true,
+      certificate: null,
       ms: 100,
     },
     sometimes: {},

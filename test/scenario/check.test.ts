@@ -15,7 +15,8 @@ import {
 } from '../../src/index.ts';
 import { READ_ONCE, WRITE_ONCE, try_cmpxchg } from '../../src/machine/ops/memory.ts';
 import { local_irq_save } from '../../src/machine/ops/processor.ts';
-import { checkVariant, replayToken, type Limits } from '../../src/scenario/check.ts';
+import { checkVariant, type Limits } from '../../src/scenario/check.ts';
+import { replayToken } from '../../src/scenario/replay.ts';
 import type { VariantResult } from '../../src/scenario/result.ts';
 import { parseToken } from '../../src/scenario/token.ts';
 

@@ -15,7 +15,8 @@ import {
 import * as linux from '../../src/kernel/index.ts';
 import { READ_ONCE, WRITE_ONCE } from '../../src/machine/ops/memory.ts';
 import { allocate_frame } from '../../src/machine/ops/pages.ts';
-import { checkVariant, replayToken } from '../../src/scenario/check.ts';
+import { checkVariant } from '../../src/scenario/check.ts';
+import { replayToken } from '../../src/scenario/replay.ts';
 import type { VariantResult } from '../../src/scenario/result.ts';
 import { parseToken } from '../../src/scenario/token.ts';
 

@@ -114,7 +114,7 @@ test('a thread that dies in the middle of a search is a fault, and what it found
   const { code, stdout, stderr } = await gracewalk(args, options);
   expect(stdout).toMatch(/atomic +safe/);
   expect(stdout).toContain('Not checked: 2 variants.');
-  expect(stderr).toBe(`error: the thread of the search ended without a word (code 9)
+  expect(stderr).toBe(`error: a thread of the search ended without a word (code 9)
 note: what has a result was finished before; the rest was not checked
 help: run it again; if that does not help, please report it with the
       scenario
@@ -123,7 +123,7 @@ help: run it again; if that does not help, please report it with the
   const ktap = await gracewalk([...args, '--ktap'], options);
   expect(ktap.stdout).toContain('    not ok 2 endless # not checked\n');
   expect(ktap.stdout).toContain(
-    'not ok 3 gracewalk # ERROR the thread of the search ended without a word (code 9)\n',
+    'not ok 3 gracewalk # ERROR a thread of the search ended without a word (code 9)\n',
   );
   expect(ktap.code).toBe(5);
 });

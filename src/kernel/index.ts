@@ -17,6 +17,8 @@ export {
 export { foreign_owner } from '../machine/ops/pages.ts';
 
 export * from './kernel/rcu.ts';
+export * from './kernel/rcu-tree.ts';
+export { quiescent_state } from '../machine/ops/rcu-gp.ts';
 export * from './kernel/smp.ts';
 export * from './mm/pgtable.ts';
 export * from './mm/pgtable-generic.ts';

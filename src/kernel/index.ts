@@ -27,6 +27,8 @@ export * from './mm/gup.ts';
 export * from './mm/memory.ts';
 export * from './mm/mmap.ts';
 export * from './mm/mmu_gather.ts';
+export * from './mm/slab.ts';
+export type { SlabObject } from '../machine/ops/slab.ts';
 export * from './arch/flush.ts';
 export * from './arch/x86/tlb.ts';
 export * from './arch/x86/kvm.ts';

@@ -32,4 +32,5 @@ export type { SlabObject } from '../machine/ops/slab.ts';
 export * from './arch/flush.ts';
 export * from './arch/x86/tlb.ts';
 export * from './arch/x86/kvm.ts';
+export * from './virt/kvm/emulate.ts';
 export * from './virt/kvm/steal-time.ts';

@@ -400,8 +400,8 @@ export const FAMILIES: Readonly<Record<string, Family>> = {
     ],
   },
   rcuTree: {
-    actors: [2, 3],
-    length: [1, 3],
+    actors: [2, 2], // a grace period has many steps
+    length: [1, 2],
     statements: [
       [4, rcu(write, read)],
       [4, treeCallRcu],

@@ -1,4 +1,5 @@
 import { x86_64_descriptor } from '../../src/arch/x86-64.ts';
+import { explore } from '../../src/explore/explore.ts';
 import type { Program } from '../../src/explore/run.ts';
 import { fn, patch, type Patch } from '../../src/machine/fn.ts';
 import { Machine } from '../../src/machine/machine.ts';
@@ -66,6 +67,29 @@ export function build(tasks: Tasks, patches: readonly Patch[]): BuiltProgram {
     stepChecks: [],
   };
   return { program, words };
+}
+
+export interface Outcomes {
+  readonly finals: ReadonlySet<string>;
+  readonly violations: ReadonlySet<string>;
+}
+
+/** Everything that a program can come to: what its tasks return and its words say at the end. */
+export function outcomes(tasks: Tasks, patches: readonly Patch[]): Outcomes {
+  const { program, words } = build(tasks, patches);
+  const { machine, actors } = program;
+  const finals = new Set<string>();
+  const { violations } = explore(program, {
+    ended(run, ending) {
+      const returned = actors.map(({ actor }) => String(run.nodes[actor.index]?.result));
+      const values = Object.values(words).map(
+        ({ name, cell }) => `${name}=${machine.cells.peek(cell)}`,
+      );
+      finals.add([ending, ...returned, ...values].join(' '));
+    },
+  });
+  const messages = [...violations.values()].map(({ violation: { message } }) => message);
+  return { finals, violations: new Set(messages) };
 }
 
 /** Reads what updaters write before (x) and after (y) their grace period. */

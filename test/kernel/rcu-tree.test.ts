@@ -1,34 +1,19 @@
 import { describe, expect, test } from 'vitest';
-import { explore, type Engine } from '../../src/explore/explore.ts';
+import type { Engine } from '../../src/explore/explore.ts';
 import * as linux from '../../src/kernel/index.ts';
 import { fn, patch, type Patch } from '../../src/machine/fn.ts';
 import { spin_until } from '../../src/machine/ops/control.ts';
 import type { Steps } from '../../src/machine/op.ts';
 import { outcomesOf } from '../compare/outcomes.ts';
-import { TREE, build, readers, updaters, type Tasks, type Words } from './rcu-programs.ts';
-
-interface Outcomes {
-  readonly finals: ReadonlySet<string>;
-  readonly violations: ReadonlySet<string>;
-}
-
-/** Everything that a program can come to: what its tasks return and its words say at the end. */
-function outcomes(tasks: Tasks, patches: readonly Patch[]): Outcomes {
-  const { program, words } = build(tasks, patches);
-  const { machine, actors } = program;
-  const finals = new Set<string>();
-  const { violations } = explore(program, {
-    ended(run, ending) {
-      const returned = actors.map(({ actor }) => String(run.nodes[actor.index]?.result));
-      const values = Object.values(words).map(
-        ({ name, cell }) => `${name}=${machine.cells.peek(cell)}`,
-      );
-      finals.add([ending, ...returned, ...values].join(' '));
-    },
-  });
-  const messages = [...violations.values()].map(({ violation: { message } }) => message);
-  return { finals, violations: new Set(messages) };
-}
+import {
+  TREE,
+  build,
+  outcomes,
+  readers,
+  updaters,
+  type Tasks,
+  type Words,
+} from './rcu-programs.ts';
 
 /** What the machine can come to and the specification cannot. */
 function notAllowed(tasks: Tasks, machine: readonly Patch[]): string[] {

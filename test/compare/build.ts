@@ -12,6 +12,7 @@ import {
 } from '../../src/machine/memory.ts';
 import { perform, type Steps } from '../../src/machine/op.ts';
 import { assume, choose, bounded, join, spin_until } from '../../src/machine/ops/control.ts';
+import { guest_root } from '../../src/machine/ops/guest-root.ts';
 import { flush_guest_tlb, sched_out, vm_entry } from '../../src/machine/ops/host.ts';
 import * as locks from '../../src/machine/ops/locks.ts';
 import * as mem from '../../src/machine/ops/memory.ts';
@@ -482,6 +483,9 @@ class World {
         break;
       case 'flush-guest':
         yield* flush_guest_tlb(stmt.cpu);
+        break;
+      case 'guest-root':
+        yield* guest_root(stmt.cpu);
         break;
       case 'vm-entry':
         yield* vm_entry(stmt.cpu);

@@ -176,6 +176,7 @@ const putRef: Maker = () => ({ op: 'put-ref' });
 const onVcpu = (r: Random): number => r.below(2);
 const schedOut: Maker = (r) => ({ op: 'sched-out', cpu: onVcpu(r) });
 const flushGuest: Maker = (r) => ({ op: 'flush-guest', cpu: onVcpu(r) });
+const guestRoot: Maker = (r) => ({ op: 'guest-root', cpu: onVcpu(r) });
 const vmEntry: Maker = (r) => ({ op: 'vm-entry', cpu: onVcpu(r) });
 
 const tableStatements: Family['statements'] = [
@@ -360,6 +361,7 @@ export const FAMILIES: Readonly<Record<string, Family>> = {
       [3, schedOut],
       [2, flushGuest],
       [3, vmEntry],
+      [1, guestRoot],
       [1, setEntry],
       [1, freeNamed],
     ],

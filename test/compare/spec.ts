@@ -100,6 +100,7 @@ export type Stmt =
   | { readonly op: 'sched-out'; readonly cpu: number }
   | { readonly op: 'flush-guest'; readonly cpu: number }
   | { readonly op: 'vm-entry'; readonly cpu: number }
+  | { readonly op: 'guest-root'; readonly cpu: number }
   // RCU
   | { readonly op: 'rcu'; readonly body: readonly Stmt[] }
   | { readonly op: 'rcu-unlock' }

@@ -150,6 +150,11 @@ describe.each([{ typesafe: false }, { typesafe: true }])('a cache ($typesafe)', 
   });
 });
 
+test('two objects of one name are refused', () => {
+  const { machine, cache } = setting({ typesafe: true });
+  expect(() => linux.new_object(machine, cache, 'A', {})).toThrow('there are two objects called A');
+});
+
 describe('a pointer to a freed object', () => {
   function* free(s: Setting) {
     yield* linux.kmem_cache_free(s.cache, s.A);

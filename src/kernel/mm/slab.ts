@@ -34,7 +34,7 @@ import { call_rcu } from '../kernel/rcu.ts';
  * Follows linux v6.12 mm/slub.c and include/linux/slab.h (the comment on SLAB_TYPESAFE_BY_RCU).
  */
 export interface KmemCache<F extends string = never> extends SlabLayout {
-  /** Not a property: which fields the objects have. */
+  /** Runs once for each object of a new slab. */
   readonly ctor: Constructor<F> | null;
 }
 
@@ -48,7 +48,7 @@ export interface KmemCacheOptions<F extends string> {
   readonly ctor?: Constructor<F>;
 }
 
-/** A cache of objects with these fields. Nothing is allocated yet. */
+/** A cache of objects with these fields, which are 32-bit words. Nothing is allocated yet. */
 export function kmem_cache_create<const F extends string>(
   name: string,
   fields: readonly F[],

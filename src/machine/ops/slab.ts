@@ -1,3 +1,4 @@
+import { GracewalkError } from '../../base/errors.ts';
 import type { Actor } from '../actor.ts';
 import type { Cell } from '../cells.ts';
 import type { Machine } from '../machine.ts';
@@ -46,12 +47,13 @@ interface Pool {
   readonly set: Cell;
 }
 
-function poolOf(m: Machine, { name }: SlabLayout): Pool {
-  const key = `slab pool:${name}`;
-  let pool = m.objects.get(key) as Pool | undefined;
+function poolOf(m: Machine, cache: SlabLayout): Pool {
+  let pools = m.objects.get('slab pools') as Map<SlabLayout, Pool> | undefined;
+  if (!pools) m.objects.set('slab pools', (pools = new Map()));
+  let pool = pools.get(cache);
   if (!pool) {
     pool = { count: m.cells.allocate(), set: m.cells.allocate(m.memory.sets.id([])) };
-    m.objects.set(key, pool);
+    pools.set(cache, pool);
   }
   return pool;
 }
@@ -299,6 +301,11 @@ export function initialObject(
   values: Readonly<Record<string, number>>,
 ): SlabObject {
   const { cells, memory } = m;
+  if (memory.frameByName.has(name)) {
+    throw new GracewalkError('E118', `there are two objects called ${name}`, {
+      help: 'give each object and page a name of its own',
+    });
+  }
   const slab = memory.frame(`${name}-slab`).index;
   const frame = memory.frame(name).index;
   const { slabOf, objectsOf } = slabsOf(m);

@@ -14,9 +14,12 @@ import {
 import { arm64, x86_64 } from 'gracewalk/arch';
 import {
   PAGE_SIZE,
+  call_rcu,
+  folio_ref_inc,
   get_user_pages_fast,
   gup_entries_unchanged,
   local_irq_save,
+  memcpy_from_page,
   munmap,
   new_mm,
   new_page,
@@ -27,6 +30,8 @@ import {
   tlb_remove_table_sync_one,
   tlb_table_flush,
   tlb_table_invalidate,
+  tree_call_rcu,
+  try_grab_folio_fast,
   walk_page_range_rcu,
   type Mm,
   type Page,
@@ -48,6 +53,24 @@ function address_space(m: Machine, on: readonly string[]): State {
 }
 
 const NO_RCU = { MMU_GATHER_RCU_TABLE_FREE: false };
+const ONE_TABLE_PER_BATCH = { MAX_TABLE_BATCH: 1 };
+const TREE_RCU = [patch(call_rcu, tree_call_rcu)];
+const NO_RECHECK = [
+  patch(gup_entries_unchanged, function* () {
+    return true;
+  }),
+];
+
+/** The caller of GUP-fast reads the page that it was given. */
+const PAGE_READER = {
+  *CPU0({ mm }: State) {
+    const page = yield* get_user_pages_fast(mm, ADDR);
+    if (page) yield* memcpy_from_page(page, 0);
+    return page;
+  },
+  CPU1: ({ mm }: State) => munmap(mm, ADDR, PAGE_SIZE),
+};
+
 const RCU_ONLY_WALKER = {
   CPU0: ({ mm }: State) => walk_page_range_rcu(mm, ADDR),
   CPU1: ({ mm }: State) => munmap(mm, ADDR, PAGE_SIZE),
@@ -55,10 +78,14 @@ const RCU_ONLY_WALKER = {
 
 const GUP_VARIANTS = [
   'rcu',
+  'rcu, full batch',
   'rcu, no memory',
   'ipi',
   'arm64, rcu',
   'arm64, no memory',
+  'arm64, page is read',
+  'rcu, tree',
+  'arm64, tree',
   'foreign mm, rcu',
 ];
 
@@ -78,7 +105,7 @@ export default scenario<State>('gup-fast-vs-munmap', {
   sometimes: {
     'walker reads an unlinked table': touched('CPU0', ({ pteA }) => pteA, 'unlinked'),
     'walker reads a table waiting for RCU': only(
-      ['arm64, rcu'],
+      ['arm64, rcu', 'arm64, tree', 'rcu-only walker, tree', 'rcu-only walker, PT_RECLAIM'],
       touched('CPU0', ({ pteA }) => pteA, 'pending'),
     ),
     'the page is returned': only(
@@ -108,6 +135,12 @@ export default scenario<State>('gup-fast-vs-munmap', {
         }),
       ],
     }),
+    // M3.3: a full batch goes to RCU before the flush; a grace period waits for no hardware walker.
+    'rcu, full batch': safe({ config: ONE_TABLE_PER_BATCH }),
+    'rcu, full batch, no flush': fails('stale-translation', {
+      config: ONE_TABLE_PER_BATCH,
+      patches: [patch(tlb_table_invalidate, nop)],
+    }),
     'free tables, then flush': fails(['use-after-free', 'stale-translation'], {
       config: NO_RCU,
       patches: [
@@ -132,12 +165,30 @@ export default scenario<State>('gup-fast-vs-munmap', {
       alloc: { GFP_NOWAIT: 'fails' },
       patches: [patch(tlb_remove_table_sync_one, nop)],
     }),
-    // M1.1: the speculative reference lands on what the page has become.
+    // M1.1: without the re-check the page returned need not be mapped any more.
     'arm64, no re-check': fails('wrong-page', {
       machine: arm64({ cpus: 2 }),
+      patches: NO_RECHECK,
+    }),
+    // M1.1 to its end: by then it belongs to another process, whose data the caller reads.
+    'arm64, page is read': safe({ machine: arm64({ cpus: 2 }), run: PAGE_READER }),
+    'arm64, foreign page is read': fails(['use-after-free', 'wrong-page'], {
+      machine: arm64({ cpus: 2 }),
+      run: PAGE_READER,
+      patches: NO_RECHECK,
+    }),
+    // The interrupt holds off the free until the reference is taken: a stale page, but no foreign one.
+    'ipi, no re-check': fails('wrong-page', {
+      config: NO_RCU,
+      run: PAGE_READER,
+      patches: NO_RECHECK,
+    }),
+    // M1.3: a reference taken on a free page makes dropping it a second free.
+    'arm64, plain increment': fails(['double-free', 'refcount'], {
+      machine: arm64({ cpus: 2 }),
       patches: [
-        patch(gup_entries_unchanged, function* () {
-          return true;
+        patch(try_grab_folio_fast, function* (page, claim) {
+          return yield* folio_ref_inc(page, claim);
         }),
       ],
     }),
@@ -147,8 +198,25 @@ export default scenario<State>('gup-fast-vs-munmap', {
       setup: (m) => address_space(m, ['CPU1']),
     }),
     'foreign mm, rcu': safe({ setup: (m) => address_space(m, ['CPU1']) }),
+    // RCU as the machine of kernel/rcu-tree.ts keeps its promise.
+    'rcu, tree': safe({ patches: TREE_RCU }),
+    'arm64, tree': safe({ machine: arm64({ cpus: 2 }), patches: TREE_RCU }),
+    'rcu-only walker, tree': safe({ patches: TREE_RCU, run: RCU_ONLY_WALKER }),
+    'gup with irqs on, tree': fails('use-after-free', {
+      patches: [...TREE_RCU, patch(local_irq_save, nop)],
+    }),
     // rcu_read_lock() alone holds off grace periods and no interrupt.
     'rcu-only walker, rcu': safe({ run: RCU_ONLY_WALKER }),
     'rcu-only walker, ipi': fails('use-after-free', { config: NO_RCU, run: RCU_ONLY_WALKER }),
+    // M3.7: the interrupt of tlb_remove_table_sync_one() is no grace period; with PT_RECLAIM there is one.
+    'rcu-only walker, no memory': fails('use-after-free', {
+      alloc: { GFP_NOWAIT: 'fails' },
+      run: RCU_ONLY_WALKER,
+    }),
+    'rcu-only walker, PT_RECLAIM': safe({
+      config: { PT_RECLAIM: true },
+      alloc: { GFP_NOWAIT: 'fails' },
+      run: RCU_ONLY_WALKER,
+    }),
   },
 });

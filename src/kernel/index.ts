@@ -17,6 +17,8 @@ export {
 export { foreign_owner } from '../machine/ops/pages.ts';
 
 export * from './kernel/rcu.ts';
+export * from './kernel/rcu-tree.ts';
+export { quiescent_state } from '../machine/ops/rcu-gp.ts';
 export * from './kernel/smp.ts';
 export * from './mm/pgtable.ts';
 export * from './mm/pgtable-generic.ts';
@@ -25,7 +27,10 @@ export * from './mm/gup.ts';
 export * from './mm/memory.ts';
 export * from './mm/mmap.ts';
 export * from './mm/mmu_gather.ts';
+export * from './mm/slab.ts';
+export type { SlabObject } from '../machine/ops/slab.ts';
 export * from './arch/flush.ts';
 export * from './arch/x86/tlb.ts';
 export * from './arch/x86/kvm.ts';
+export * from './virt/kvm/emulate.ts';
 export * from './virt/kvm/steal-time.ts';

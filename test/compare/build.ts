@@ -12,6 +12,7 @@ import {
 } from '../../src/machine/memory.ts';
 import { perform, type Steps } from '../../src/machine/op.ts';
 import { assume, choose, bounded, join, spin_until } from '../../src/machine/ops/control.ts';
+import { guest_root } from '../../src/machine/ops/guest-root.ts';
 import { flush_guest_tlb, sched_out, vm_entry } from '../../src/machine/ops/host.ts';
 import * as locks from '../../src/machine/ops/locks.ts';
 import * as mem from '../../src/machine/ops/memory.ts';
@@ -25,6 +26,15 @@ import {
   settle_claim,
 } from '../../src/machine/ops/pages.ts';
 import * as processor from '../../src/machine/ops/processor.ts';
+import {
+  kmem_cache_alloc,
+  kmem_cache_create,
+  kmem_cache_free,
+  new_object,
+} from '../../src/kernel/mm/slab.ts';
+import type { KmemCache } from '../../src/kernel/mm/slab.ts';
+import { tree_call_rcu, tree_synchronize_rcu } from '../../src/kernel/kernel/rcu-tree.ts';
+import type { SlabObject } from '../../src/machine/ops/slab.ts';
 import { queue_callback, rcu_nest, wait_grace_period } from '../../src/machine/ops/rcu.ts';
 import * as tlb from '../../src/machine/ops/tlb.ts';
 import { all_sanitizers } from '../../src/sanitizers/index.ts';
@@ -35,6 +45,7 @@ import {
   TABLES,
   type LockMode,
   type Scope,
+  type SlabStmt,
   type Spec,
   type Stmt,
   type Target,
@@ -60,7 +71,14 @@ interface Local {
   number: number;
   entry: Entry | null;
   page: Page | null;
+  object: SlabObject<'a'> | null;
   readonly cleared: tlb.Promised[];
+}
+
+interface Slab {
+  readonly cache: KmemCache<'a'>;
+  readonly A: SlabObject<'a'>;
+  readonly B: SlabObject<'a'>;
 }
 
 class World {
@@ -71,6 +89,7 @@ class World {
   private readonly pointers: readonly Word[];
   private readonly handlers: readonly AnyFn[];
   private readonly usesTables: boolean;
+  private readonly slab: Slab | null;
 
   constructor(spec: Spec) {
     this.machine = new Machine({
@@ -88,6 +107,7 @@ class World {
     this.usesTables = spec.mapped.length > 0 || spec.cpus.some(({ root }) => root !== null);
     this.machine.tracksLinks = true;
     cells.begin(0);
+    this.slab = spec.slab ? this.slabs(spec.slab.typesafe) : null;
     const named = new Set(spec.pointing.filter((name) => name !== null));
     if (this.usesTables) {
       for (const { name, level } of TABLES) this.provide(name, level);
@@ -99,6 +119,12 @@ class World {
     });
     for (const [at, frame] of spec.mapped)
       memory.storeWide(this.entryWord(at), this.mapping(frame));
+  }
+
+  private slabs(typesafe: boolean): Slab {
+    const cache = kmem_cache_create('obj', ['a'], { SLAB_TYPESAFE_BY_RCU: typesafe });
+    const object = (name: string) => new_object(this.machine, cache, name, { a: 1 });
+    return { cache, A: object('A'), B: object('B') };
   }
 
   /** Loads the roots that CPUs begin with; the actors exist by now. */
@@ -151,7 +177,7 @@ class World {
   }
 
   *body(stmts: readonly Stmt[]): Steps<number> {
-    const local: Local = { number: 0, entry: null, page: null, cleared: [] };
+    const local: Local = { number: 0, entry: null, page: null, object: null, cleared: [] };
     yield* this.block(stmts, local);
     return local.number;
   }
@@ -370,9 +396,33 @@ class World {
       case 'synchronize':
         yield* wait_grace_period();
         break;
+      case 'tree-call-rcu':
+        yield* tree_call_rcu(this.handlers[stmt.handler]!, []);
+        break;
+      case 'tree-synchronize':
+        yield* tree_synchronize_rcu();
+        break;
+      case 'slab-alloc':
+      case 'slab-free':
+      case 'slab-read':
+      case 'slab-write':
+        yield* this.objects(stmt, local, this.slab!);
+        break;
       default:
         yield* this.translation(stmt, local);
     }
+  }
+
+  private *objects(stmt: SlabStmt, local: Local, { cache, A, B }: Slab): Steps<void> {
+    if (stmt.op === 'slab-alloc') {
+      local.object = yield* kmem_cache_alloc(cache);
+      return;
+    }
+    const object = { A, B, own: local.object }[stmt.object];
+    if (!object) return;
+    if (stmt.op === 'slab-free') yield* kmem_cache_free(cache, object);
+    else if (stmt.op === 'slab-read') local.number = yield* mem.READ_ONCE(object.a);
+    else yield* mem.WRITE_ONCE(object.a, this.value(stmt.value, local));
   }
 
   private *translation(stmt: Stmt, local: Local): Steps<void> {
@@ -433,6 +483,9 @@ class World {
         break;
       case 'flush-guest':
         yield* flush_guest_tlb(stmt.cpu);
+        break;
+      case 'guest-root':
+        yield* guest_root(stmt.cpu);
         break;
       case 'vm-entry':
         yield* vm_entry(stmt.cpu);

@@ -5,6 +5,7 @@ import {
   type LockMode,
   type Micro,
   type Scope,
+  type SlabName,
   type Stmt,
   type Target,
   type Value,
@@ -37,6 +38,7 @@ export interface Family {
   readonly callbacks?: readonly (readonly [weight: number, make: Maker])[];
   readonly frames?: boolean;
   readonly tables?: boolean;
+  readonly slab?: boolean;
   /** A host actor with these statements, and virtual CPUs. */
   readonly host?: readonly (readonly [weight: number, make: Maker])[];
   readonly shared?: boolean;
@@ -94,6 +96,11 @@ const ipi: Maker = (r) => ({
   wait: r.chance(0.5),
 });
 const callRcu: Maker = (r) => ({ op: 'call-rcu', handler: 2 + r.below(2) });
+const treeCallRcu: Maker = (r) => ({ op: 'tree-call-rcu', handler: 2 + r.below(2) });
+const slabName = (r: Random): SlabName => r.of(['A', 'A', 'B', 'own']);
+const slabFree: Maker = (r) => ({ op: 'slab-free', object: slabName(r) });
+const slabRead: Maker = (r) => ({ op: 'slab-read', object: slabName(r) });
+const slabWrite: Maker = (r) => ({ op: 'slab-write', object: slabName(r), value: value(r) });
 const plainMemory: readonly Maker[] = [read, write, xchg, add, cas];
 
 const micro = (r: Random): Micro =>
@@ -169,6 +176,7 @@ const putRef: Maker = () => ({ op: 'put-ref' });
 const onVcpu = (r: Random): number => r.below(2);
 const schedOut: Maker = (r) => ({ op: 'sched-out', cpu: onVcpu(r) });
 const flushGuest: Maker = (r) => ({ op: 'flush-guest', cpu: onVcpu(r) });
+const guestRoot: Maker = (r) => ({ op: 'guest-root', cpu: onVcpu(r) });
 const vmEntry: Maker = (r) => ({ op: 'vm-entry', cpu: onVcpu(r) });
 
 const tableStatements: Family['statements'] = [
@@ -353,6 +361,7 @@ export const FAMILIES: Readonly<Record<string, Family>> = {
       [3, schedOut],
       [2, flushGuest],
       [3, vmEntry],
+      [1, guestRoot],
       [1, setEntry],
       [1, freeNamed],
     ],
@@ -390,6 +399,35 @@ export const FAMILIES: Readonly<Record<string, Family>> = {
       [3, write],
       [2, (r) => ({ op: 'free-named', frame: r.of(['X', 'Y']) })],
       [1, read],
+    ],
+  },
+  rcuTree: {
+    actors: [2, 2], // a grace period has many steps
+    length: [1, 2],
+    statements: [
+      [4, rcu(write, read)],
+      [4, treeCallRcu],
+      [2, () => ({ op: 'tree-synchronize' })],
+      [3, irqOff(read, write)],
+      [2, preemptOff(read, write)],
+      [1, write],
+      [1, read],
+    ],
+    callbacks: [
+      [3, write],
+      [1, read],
+    ],
+  },
+  slabs: {
+    slab: true,
+    actors: [2, 3],
+    length: [1, 3],
+    statements: [
+      [3, slabFree],
+      [3, () => ({ op: 'slab-alloc' })],
+      [3, slabRead],
+      [2, slabWrite],
+      [1, rcu(slabRead, slabWrite)],
     ],
   },
   checks: {

@@ -49,9 +49,25 @@ function steps(stmt: Stmt, handlers: readonly (readonly Stmt[])[], created: numb
       }
       return stmt.op === 'ipi' && stmt.wait ? 2 : 1;
     }
+    case 'tree-call-rcu':
+      growGracePeriod(created, all(handlers[stmt.handler] ?? []));
+      return 2;
+    case 'tree-synchronize':
+      growGracePeriod(created, 0);
+      return 2;
+    case 'slab-alloc':
+      return 3;
+    case 'slab-free':
+      if (created.length < 6) created.push(2);
+      return 2;
     default:
       return 1;
   }
+}
+
+/** The kthread, the reports and the callback wait for each other: they count for little more than one. */
+function growGracePeriod(created: number[], callback: number): void {
+  if (created.length < 6) created.push(2 + callback);
 }
 
 /** Upper estimate of the number of interleavings. */
@@ -129,6 +145,7 @@ function draw(random: Random, family: string, limit: number): Spec {
     handlers,
     checks,
     mapped: shape.tables ? tables(random) : [],
+    ...(shape.slab ? { slab: { typesafe: random.chance(0.5) } } : {}),
     pointing: shape.frames
       ? [random.chance(0.8) ? 'X' : null, random.chance(0.5) ? random.of(['X', 'Y']) : null]
       : [],
@@ -161,6 +178,7 @@ function mixture(random: Random): Family {
     frames: true,
     tables: true,
     shared: !host && parts.some((part) => part.shared ?? false),
+    slab: parts.some((part) => part.slab ?? false),
     checks: parts.some((part) => part.checks ?? false),
     observers: parts.some((part) => part.observers ?? false),
     ...(host ? { host } : {}),

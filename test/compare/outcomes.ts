@@ -77,6 +77,7 @@ class Names {
   }
 
   value(value: unknown, opName = ''): string {
+    if (Array.isArray(value)) return `[${value.map((item) => this.value(item)).join()}]`;
     if (typeof value === 'object' && value !== null) {
       if ('bits' in value && 'generation' in value) {
         return `${this.bits(value.bits as bigint)}@${String(value.generation)}`;

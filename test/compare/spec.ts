@@ -34,6 +34,8 @@ export interface Scope {
   readonly tables: boolean;
 }
 
+export type SlabName = 'A' | 'B' | 'own';
+
 export type Stmt =
   | { readonly op: 'read'; readonly word: number }
   | { readonly op: 'write'; readonly word: number; readonly value: Value }
@@ -98,11 +100,20 @@ export type Stmt =
   | { readonly op: 'sched-out'; readonly cpu: number }
   | { readonly op: 'flush-guest'; readonly cpu: number }
   | { readonly op: 'vm-entry'; readonly cpu: number }
+  | { readonly op: 'guest-root'; readonly cpu: number }
   // RCU
   | { readonly op: 'rcu'; readonly body: readonly Stmt[] }
   | { readonly op: 'rcu-unlock' }
   | { readonly op: 'call-rcu'; readonly handler: number }
   | { readonly op: 'synchronize' }
+  // the same with the grace-period machine
+  | { readonly op: 'tree-call-rcu'; readonly handler: number }
+  | { readonly op: 'tree-synchronize' }
+  // slab objects: `object` is A or B, or the one allocated last
+  | { readonly op: 'slab-alloc' }
+  | { readonly op: 'slab-free'; readonly object: SlabName }
+  | { readonly op: 'slab-read'; readonly object: SlabName }
+  | { readonly op: 'slab-write'; readonly object: SlabName; readonly value: Value }
   // observers
   | {
       readonly op: 'observe';
@@ -110,6 +121,11 @@ export type Stmt =
       readonly condition: Condition;
       readonly as: 'always' | 'sometimes';
     };
+
+export type SlabStmt = Extract<
+  Stmt,
+  { readonly op: 'slab-alloc' | 'slab-free' | 'slab-read' | 'slab-write' }
+>;
 
 export interface ActorSpec {
   /** -1: an actor that no CPU executes. */
@@ -135,6 +151,8 @@ export interface Spec {
   readonly pointers: number;
   readonly cpus: readonly { readonly virtual: boolean; readonly root: string | null }[];
   readonly actors: readonly ActorSpec[];
+  /** There is a cache, with objects A and B allocated; is it type-stable? */
+  readonly slab?: { readonly typesafe: boolean };
   /** Bodies of interrupt handlers and RCU callbacks. */
   readonly handlers: readonly (readonly Stmt[])[];
   readonly checks: readonly CheckSpec[];

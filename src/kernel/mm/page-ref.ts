@@ -1,5 +1,5 @@
 import { fn, leaf } from '../../machine/fn.ts';
-import type { Page } from '../../machine/memory.ts';
+import type { Entry, Page } from '../../machine/memory.ts';
 import type { Steps } from '../../machine/op.ts';
 import { read_entry, write_entry } from '../../machine/ops/memory.ts';
 import {
@@ -54,21 +54,45 @@ export const read_pointer = leaf(function* read_pointer(page: Page, offset: numb
   return Object.freeze({ frame: Number(value.bits), generation: value.generation });
 });
 
+/** A word that is no page-table entry. */
+function data(bits: bigint, generation: number): Entry {
+  return { bits, generation, present: false, table: false, writable: false, frame: -1 };
+}
+
 /** Writes a `struct page *` to kernel memory in a page. */
 export const write_pointer = leaf(function* write_pointer(
   page: Page,
   offset: number,
   value: Page,
 ): Steps<void> {
-  yield* write_entry(
-    { ...page, index: offset >> 3 },
-    {
-      bits: BigInt(value.frame),
-      generation: value.generation,
-      present: false,
-      table: false,
-      writable: false,
-      frame: -1,
-    },
-  );
+  yield* write_entry({ ...page, index: offset >> 3 }, data(BigInt(value.frame), value.generation));
+});
+
+/**
+ * Takes a reference without looking whether there is one: for callers that hold one already. On a page found
+ * without a lock it revives what has been freed (M1.3).
+ */
+export const folio_ref_inc = leaf(function* folio_ref_inc(
+  page: Page,
+  claim: MappingClaim | null,
+): Steps<boolean> {
+  return yield* page_ref_get(page, false, claim);
+});
+
+/** memcpy_from_page() of one word: whoever holds a reference may read what the page holds. */
+export const memcpy_from_page = leaf(function* memcpy_from_page(
+  page: Page,
+  offset: number,
+): Steps<bigint> {
+  const { bits } = yield* read_entry({ ...page, index: offset >> 3 });
+  return bits;
+});
+
+/** memcpy_to_page() of one word. */
+export const memcpy_to_page = leaf(function* memcpy_to_page(
+  page: Page,
+  offset: number,
+  bits: bigint,
+): Steps<void> {
+  yield* write_entry({ ...page, index: offset >> 3 }, data(bits, 0));
 });

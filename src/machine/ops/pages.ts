@@ -79,16 +79,20 @@ export function* allocate_frame({ what, level, recycle }: AllocationArgs): Steps
 
 const freeOp = defineOp('free_page', {
   exec: (m, who, [given, asItIs]: [Page, boolean]) => {
-    const page = asItIs ? present(m, given) : given;
-    let allowed = true;
-    for (const sanitizer of m.sanitizers) {
-      if (sanitizer.free?.(m, who, page.frame, page.generation) === false) allowed = false;
-    }
-    if (allowed) returnToPool(m, who, page);
+    freePage(m, who, asItIs ? present(m, given) : given);
     return undefined;
   },
   describe: (m, _who, [page]) => ({ comment: `${m.memory.info(page.frame).name} freed` }),
 });
+
+/** Returns a frame to the pool, unless a sanitizer finds that it must not. */
+export function freePage(m: Machine, who: Actor, page: Page): void {
+  let allowed = true;
+  for (const sanitizer of m.sanitizers) {
+    if (sanitizer.free?.(m, who, page.frame, page.generation) === false) allowed = false;
+  }
+  if (allowed) returnToPool(m, who, page);
+}
 
 function returnToPool(m: Machine, who: Actor, page: Page): void {
   const { cells, memory } = m;

@@ -30,7 +30,8 @@ export const kvm_steal_time_set_preempted = leaf(
   { event: 'host sets KVM_VCPU_PREEMPTED' },
 );
 
-const kvm_vcpu_flush_tlb_guest = leaf(function* kvm_vcpu_flush_tlb_guest(
+/** Everything the vCPU has cached of the guest's tables is gone when it runs again. */
+export const kvm_vcpu_flush_tlb_guest = leaf(function* kvm_vcpu_flush_tlb_guest(
   vcpu: PerCpu,
 ): Steps<void> {
   yield* flush_guest_tlb(vcpu.cpu);
@@ -49,7 +50,7 @@ export const record_steal_time = fn(function* record_steal_time(vcpu: PerCpu): S
   if (preempted & KVM_VCPU_FLUSH_TLB) yield* kvm_vcpu_flush_tlb_guest(vcpu);
 });
 
-const kvm_vm_entry = leaf(function* kvm_vm_entry(vcpu: PerCpu): Steps<void> {
+export const kvm_vm_entry = leaf(function* kvm_vm_entry(vcpu: PerCpu): Steps<void> {
   yield* vm_entry(vcpu.cpu);
 });
 

@@ -156,7 +156,8 @@ export class Races {
   private meetWoken(waker: number, actor: number, op: Op, end: number): void {
     const { run } = this;
     for (const sleeper of this.sleep.woken[waker] as SleepSets['woken'][number]) {
-      if (sleeper.actor === actor || !meets(run, sleeper, run.machine.cells.start)) continue;
+      if (sleeper.actor === actor || !meets(run, sleeper.footprint, run.machine.cells.start))
+        continue;
       if (this.isConditional(actor, op) && !this.possibleWithout([waker], actor, op)) return;
       this.report({ without: [waker], actor, step: end, sleeper: sleeper.actor });
     }

@@ -1,4 +1,4 @@
-import { conflicts } from '../machine/cells.ts';
+import { conflicts, type Cells } from '../machine/cells.ts';
 import type { TrieNode } from '../machine/coroutine.ts';
 import type { Run } from './run.ts';
 
@@ -13,14 +13,37 @@ import type { Run } from './run.ts';
  * touched; as long as nothing woke it, that is what it would touch now.
  */
 
-/** What a step touched: cells and kinds of access, side by side. */
-export interface Footprint {
-  readonly cells: Int32Array;
-  readonly kinds: Int32Array;
+/** What a step touched: of each access the cell and, in the low two bits, the kind. */
+export type Footprint = readonly number[];
+
+const KIND_BITS = 2;
+const KIND_MASK = (1 << KIND_BITS) - 1;
+
+/** The accesses from index `from` on, up to `to`. */
+export function footprintOf(cells: Cells, from: number, to: number): number[] {
+  const footprint: number[] = [];
+  for (let at = from; at < to; at++) {
+    footprint.push(((cells.cell[at] as number) << KIND_BITS) | (cells.kind[at] as number));
+  }
+  return footprint;
 }
 
-export interface Sleeper extends Footprint {
+/** Do the two meet in a cell in a way that does not commute? */
+export function meet(one: Footprint, other: Footprint): boolean {
+  for (let at = 0; at < one.length; at++) {
+    const access = one[at] as number;
+    for (let against = 0; against < other.length; against++) {
+      const second = other[against] as number;
+      if (access >> KIND_BITS !== second >> KIND_BITS) continue;
+      if (conflicts(access & KIND_MASK, second & KIND_MASK)) return true;
+    }
+  }
+  return false;
+}
+
+export interface Sleeper {
   readonly actor: number;
+  readonly footprint: Footprint;
 }
 
 const NOBODY: Sleeper[] = [];
@@ -28,11 +51,11 @@ const NOBODY: Sleeper[] = [];
 /** Does a footprint meet what the step recorded from access `start` on touched? */
 export function meets(run: Run, footprint: Footprint, start: number): boolean {
   const { cells } = run.machine;
-  const touched = footprint.cells;
-  for (let at = 0; at < touched.length; at++) {
-    const access = cells.head[touched[at] as number] as number;
+  for (let at = 0; at < footprint.length; at++) {
+    const touched = footprint[at] as number;
+    const access = cells.head[touched >> KIND_BITS] as number;
     if (access < start) continue;
-    if (conflicts(cells.kind[access] as number, footprint.kinds[at] as number)) return true;
+    if (conflicts(cells.kind[access] as number, touched & KIND_MASK)) return true;
   }
   return false;
 }
@@ -68,23 +91,19 @@ export class SleepSets {
     const node = run.depth;
     for (let rest = actors; rest !== 0; rest &= rest - 1) {
       const actor = 31 - Math.clz32(rest & -rest);
-      const cells: number[] = [];
-      const kinds: number[] = [];
+      const footprint: number[] = [];
       run.probe(actor, run.nodes[actor] as TrieNode, () => {
-        const store = run.machine.cells;
-        for (let at = store.start; at < store.top; at++) {
-          cells.push(store.cell[at] as number);
-          kinds.push(store.kind[at] as number);
-        }
+        const { cells } = run.machine;
+        footprint.push(...footprintOf(cells, cells.start, cells.top));
       });
-      this.add(node, actor, { cells: Int32Array.from(cells), kinds: Int32Array.from(kinds) });
+      this.add(node, actor, footprint);
     }
   }
 
-  private add(node: number, actor: number, { cells, kinds }: Footprint): void {
+  private add(node: number, actor: number, footprint: Footprint): void {
     const list = this.sleepers[node] as Sleeper[];
-    if (list === NOBODY) this.sleepers[node] = [{ actor, cells, kinds }];
-    else list.push({ actor, cells, kinds });
+    if (list === NOBODY) this.sleepers[node] = [{ actor, footprint }];
+    else list.push({ actor, footprint });
     this.asleep[node] = (this.asleep[node] as number) | (1 << actor);
   }
 
@@ -99,7 +118,7 @@ export class SleepSets {
     for (let at = 0; at < before.length; at++) {
       const sleeper = before[at] as Sleeper;
       if (sleeper.actor === actor) continue;
-      if (meets(run, sleeper, run.machine.cells.start)) {
+      if (meets(run, sleeper.footprint, run.machine.cells.start)) {
         if (woken === NOBODY) woken = [];
         woken.push(sleeper);
         continue;
@@ -141,16 +160,11 @@ export class SleepSets {
   private footprint(step: number): Footprint {
     const now = this.touched(step);
     const earlier = this.partial[step] ?? null;
-    if (!earlier) return now;
-    return {
-      cells: Int32Array.from([...earlier.cells, ...now.cells]),
-      kinds: Int32Array.from([...earlier.kinds, ...now.kinds]),
-    };
+    return earlier ? [...earlier, ...now] : now;
   }
 
   private touched(step: number): Footprint {
     const { cells } = this.run.machine;
-    const start = this.run.startAt[step] as number;
-    return { cells: cells.cell.slice(start, cells.top), kinds: cells.kind.slice(start, cells.top) };
+    return footprintOf(cells, this.run.startAt[step] as number, cells.top);
   }
 }

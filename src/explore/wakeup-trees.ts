@@ -1,11 +1,10 @@
-import { conflicts } from '../machine/cells.ts';
 import type { TrieNode } from '../machine/coroutine.ts';
 import { earliest } from './other-order.ts';
 import { OtherState } from './other-state.ts';
 import { Races, type Race } from './races.ts';
 import type { Run } from './run.ts';
 import type { SearchHooks, Strategy } from './search.ts';
-import { SleepSets, type Footprint } from './sleep-sets.ts';
+import { SleepSets, footprintOf, meet, type Footprint } from './sleep-sets.ts';
 import { firstChoice } from './source-sets.ts';
 
 /**
@@ -34,8 +33,9 @@ import { firstChoice } from './source-sets.ts';
  */
 export class FootprintShift extends Error {}
 
-interface Branch extends Footprint {
+interface Branch {
   readonly actor: number;
+  readonly footprint: Footprint;
   /** What comes after each outcome; nothing: anything may. */
   readonly next: Branch[][];
   /** The outcome that the branch was made for, or null: after each of them everything is explored. */
@@ -48,8 +48,7 @@ interface Branch extends Footprint {
  */
 interface Moved {
   readonly actor: number;
-  readonly cells: number[];
-  readonly kinds: number[];
+  readonly footprint: number[];
   /** Outcomes of the step before after which it was possible. */
   readonly after: number[];
 }
@@ -73,6 +72,8 @@ export class WakeupTrees implements Strategy {
   private readonly open: Race[][] = [];
   /** The steps from here on have not been part of a complete run. */
   private fresh = 0;
+  /** What the steps of the run touched, once somebody has asked. */
+  private footprints: (Footprint | undefined)[] = [];
   /** Of the race being looked at: the steps that are left out, and those that move. */
   private leftOut: Uint8Array = new Uint8Array(256);
   private moved: Moved[] = [];
@@ -110,7 +111,7 @@ export class WakeupTrees implements Strategy {
     if ((this.pending[node] as Branch[]).length > 0) return;
     const actor = firstChoice(this.run, this.sleep.asleep[node] as number);
     if (actor < 0) return;
-    this.pending[node] = [{ actor, outcome: null, next: [], cells: NO_CELLS, kinds: NO_CELLS }];
+    this.pending[node] = [{ actor, footprint: [], outcome: null, next: [] }];
   }
 
   private nextBranch(node: number): Branch | null {
@@ -136,6 +137,7 @@ export class WakeupTrees implements Strategy {
     const { run } = this;
     const step = run.depth - 1;
     this.open[step] = [];
+    this.footprints[step] = undefined;
     this.refuseShift(step);
     this.races.executed(step);
     this.sleep.executed(step);
@@ -189,9 +191,13 @@ export class WakeupTrees implements Strategy {
   private reverse(race: Race): void {
     const node = earliest(race.without);
     const sequence = this.sequence(node, race);
-    if (race.sleeper !== undefined && !this.moved.some((step) => this.touches(step, node))) return;
+    if (
+      race.sleeper !== undefined &&
+      !this.moved.some(({ footprint }) => this.touches(footprint, node))
+    )
+      return;
     for (const sleeper of this.sleep.sleepers[node] ?? []) {
-      if (this.place(sequence, sleeper.actor, sleeper) !== IN_THE_WAY) return;
+      if (this.place(sequence, sleeper.actor, sleeper.footprint) !== IN_THE_WAY) return;
     }
     this.insert(this.pending[node] as Branch[], sequence);
   }
@@ -256,12 +262,9 @@ export class WakeupTrees implements Strategy {
 
   private look(at: number, actor: number): void {
     const { cells } = this.run.machine;
-    const moved = (this.moved[at] ??= { actor, cells: [], kinds: [], after: [] });
+    const moved = (this.moved[at] ??= { actor, footprint: [], after: [] });
     if (at > 0) moved.after.push(this.run.outcomeAt[this.run.depth - 2] as number);
-    for (let access = cells.start; access < cells.top; access++) {
-      moved.cells.push(cells.cell[access] as number);
-      moved.kinds.push(cells.kind[access] as number);
-    }
+    moved.footprint.push(...footprintOf(cells, cells.start, cells.top));
   }
 
   /** Puts a sequence into a wakeup tree, unless a branch of it is followed anyway that contains it. */
@@ -307,7 +310,7 @@ export class WakeupTrees implements Strategy {
     sequence: readonly number[],
   ): { branch: Branch; at: number } | null {
     for (const branch of branches) {
-      const at = this.place(sequence, branch.actor, branch);
+      const at = this.place(sequence, branch.actor, branch.footprint);
       if (at !== IN_THE_WAY) return { branch, at };
     }
     return null;
@@ -316,20 +319,21 @@ export class WakeupTrees implements Strategy {
   private branch(step: number, last: boolean): Branch {
     const { run } = this;
     if (step < 0) {
-      const { actor, cells, kinds } = this.moved[-1 - step] as Moved;
-      const footprint = { cells: Int32Array.from(cells), kinds: Int32Array.from(kinds) };
-      return { actor, outcome: last ? null : 0, next: [], ...footprint };
+      const { actor, footprint } = this.moved[-1 - step] as Moved;
+      return { actor, footprint, outcome: last ? null : 0, next: [] };
     }
-    const { cells } = run.machine;
-    const from = run.startAt[step] as number;
-    const to = run.endOf(step);
     return {
       actor: run.actorAt[step] as number,
+      footprint: (this.footprints[step] ??= this.footprintAt(step)),
       outcome: run.outcomeAt[step] as number,
       next: [],
-      cells: cells.cell.slice(from, to),
-      kinds: cells.kind.slice(from, to),
     };
+  }
+
+  /** Of a step of the run. */
+  private footprintAt(step: number): Footprint {
+    const { run } = this;
+    return footprintOf(run.machine.cells, run.startAt[step] as number, run.endOf(step));
   }
 
   private actorOf(step: number): number {
@@ -361,28 +365,13 @@ export class WakeupTrees implements Strategy {
   }
 
   private leadsTo(earlier: number, step: number): boolean {
-    const moved = this.moved[-1 - step] as Moved;
-    return this.run.bornAt[moved.actor] === earlier || this.touches(moved, earlier);
+    const { actor, footprint } = this.moved[-1 - step] as Moved;
+    return this.run.bornAt[actor] === earlier || this.touches(footprint, earlier);
   }
 
-  private touches(
-    { cells, kinds }: { readonly cells: ArrayLike<number>; readonly kinds: ArrayLike<number> },
-    step: number,
-  ): boolean {
-    const { run } = this;
-    const moved = step < 0 ? (this.moved[-1 - step] as Moved) : null;
-    const from = moved ? 0 : (run.startAt[step] as number);
-    const to = moved ? moved.cells.length : run.endOf(step);
-    const cell: ArrayLike<number> = moved ? moved.cells : run.machine.cells.cell;
-    const kind: ArrayLike<number> = moved ? moved.kinds : run.machine.cells.kind;
-    for (let at = from; at < to; at++) {
-      for (let other = 0; other < cells.length; other++) {
-        if (cell[at] !== cells[other]) continue;
-        if (conflicts(kind[at] as number, kinds[other] as number)) return true;
-      }
-    }
-    return false;
+  private touches(footprint: Footprint, step: number): boolean {
+    if (step < 0) return meet(footprint, (this.moved[-1 - step] as Moved).footprint);
+    const known = (this.footprints[step] ??= this.footprintAt(step));
+    return meet(footprint, known);
   }
 }
-
-const NO_CELLS: Int32Array = new Int32Array(0);

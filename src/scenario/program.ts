@@ -167,6 +167,7 @@ function bystander(name: string, column: string): Omit<Actor, 'index' | 'kind'> 
 }
 
 const observeOp = defineOp('observe', {
+  ordering: 'none',
   exec: (_machine, _who, [evaluate]: [() => boolean]) => evaluate(),
   describe: (_machine, who, _args, holds) => ({
     comment: `'${who.name}' ${holds === true ? 'holds' : 'does not hold'} here`,

@@ -26,6 +26,7 @@ export function holds(condition: Condition, values: readonly (() => number)[]): 
 }
 
 export const severalOp = defineOp('several', {
+  ordering: 'full',
   guard: (
     read: Reader,
     _m,
@@ -55,10 +56,10 @@ export const severalOp = defineOp('several', {
         continue;
       }
       if (micro.do === 'read') t = m.cells.get(words[micro.word]!.cell);
-      else if (micro.do === 'write') m.cells.set(words[micro.word]!.cell, (t + micro.plus) % 4);
+      else if (micro.do === 'write') m.memory.store(words[micro.word]!, (t + micro.plus) % 4);
       else if (micro.do === 'update') m.cells.add(words[micro.word]!.cell, 1);
       else if (micro.do === 'read-at') t = m.cells.get(at(t + micro.plus).cell);
-      else if (micro.do === 'write-at') m.cells.set(at(t).cell, micro.plus);
+      else if (micro.do === 'write-at') m.memory.store(at(t), micro.plus);
       else if (micro.do === 'outcome') t = m.outcome;
       else skip = t === 0;
     }
@@ -67,6 +68,7 @@ export const severalOp = defineOp('several', {
 });
 
 export const observeOp = defineOp('observe', {
+  ordering: 'none',
   exec: (
     m,
     who,

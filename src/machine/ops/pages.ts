@@ -50,6 +50,7 @@ interface AllocationArgs {
 }
 
 const allocateOp = defineOp('alloc_page', {
+  ordering: 'full', // the lock of the per-CPU lists
   outcomes: (m, _who, [, , recycle]: [string, number, boolean]) =>
     recycle ? 1 + recyclable(m).length : 1,
   exec: (m, who, [what, level]) => {
@@ -78,6 +79,7 @@ export function* allocate_frame({ what, level, recycle }: AllocationArgs): Steps
 }
 
 const freeOp = defineOp('free_page', {
+  ordering: 'full', // the last reference, and the lock of the per-CPU lists
   exec: (m, who, [given, asItIs]: [Page, boolean]) => {
     freePage(m, who, asItIs ? present(m, given) : given);
     return undefined;
@@ -124,6 +126,9 @@ export function* free_unreferenced(page: Page): Steps<void> {
 }
 
 const getRefOp = defineOp('page_ref_get', {
+  // atomic_add_unless(): a load, and a locked instruction only if somebody holds the page.
+  ordering: (read, m, _who, [page, unlessZero]: [Page, boolean, MappingClaim | null]) =>
+    read.get(m.memory.info(page.frame).refcount.cell) <= 0 && unlessZero ? 'none' : 'full',
   exec: (m, who, [page, unlessZero, claim]: [Page, boolean, MappingClaim | null]) => {
     const { refcount } = m.memory.info(page.frame);
     const count = m.memory.load(refcount);
@@ -157,6 +162,7 @@ export function* page_ref_get(
 }
 
 const putRefOp = defineOp('page_ref_put', {
+  ordering: 'full',
   exec: (m, who, [page]: [Page]) => {
     const { name, refcount } = m.memory.info(page.frame);
     const count = m.memory.load(refcount) - 1;
@@ -184,6 +190,7 @@ export function* page_ref_put(page: Page): Steps<boolean> {
 }
 
 const settleOp = defineOp('settle_claim', {
+  ordering: 'none',
   exec: (m, who, [page]: [Page | null]) => {
     for (const sanitizer of m.sanitizers) sanitizer.settle?.(m, who, page);
     return undefined;
@@ -200,6 +207,7 @@ export function* settle_claim(page: Page | null): Steps<void> {
 }
 
 const pendingOp = defineOp('mark_pending', {
+  ordering: 'none',
   exec: (m, _who, [page]: [Page]) => {
     markPending(m, page);
     return undefined;
@@ -221,6 +229,7 @@ export function* mark_pending(page: Page): Steps<void> {
 }
 
 const foreignOp = defineOp('foreign_alloc', {
+  ordering: 'full',
   guard: (read, m) => read.get(m.memory.freeCount) > 0,
   outcomes: (m) => recyclable(m).length,
   exec: (m) => {

@@ -255,23 +255,18 @@ export class Machine {
     if (who.cpu >= 0 && !this.mayRun(read, who)) return false;
     const { def } = op;
     if (def.guard !== undefined && !def.guard(read, this, who, op.args)) return false;
-    return this.buffers === null || !this.awaitsBuffer(read, who, op, this.buffers);
+    return def.ordering !== 'full' || this.isDrained(read, who);
   }
 
-  private awaitsBuffer(
-    read: Reader,
-    who: Actor,
-    { def: { ordering }, args }: Op,
-    buffers: StoreBuffers,
-  ): boolean {
-    const needed = typeof ordering === 'function' ? ordering(read, this, who, args) : ordering;
-    return needed === 'full' && !buffers.isEmpty(read, who);
+  /** Has everything that the CPU of `who` has stored reached memory? */
+  isDrained(read: Reader, who: Actor): boolean {
+    return this.buffers === null || this.buffers.isEmpty(read, who);
   }
 
   /** Has the op any condition at all? Without one the explorer need not ask about other orders. */
   conditional(who: Actor, op: Op): boolean {
     if (who.cpu >= 0 || op.def.guard !== undefined) return true;
-    return this.buffers !== null && op.def.ordering !== 'none' && op.def.ordering !== 'store';
+    return this.buffers !== null && op.def.ordering === 'full';
   }
 
   private mayRun(read: Reader, who: Actor): boolean {

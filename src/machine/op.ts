@@ -9,16 +9,12 @@ import type { Actor } from './actor.ts';
  *  - `none`: nothing. A load, which may overtake earlier stores, or something that is no memory access.
  *  - `store`: what others see of it goes through the buffer, behind the stores before it (`Machine.later`).
  *  - `full`: it happens only once the buffer is empty. A locked instruction, a serialising one, a barrier.
+ *  - `guarded`: `full` if it is going to store something, `none` if not; its guard says so.
  *
  * Every op says which. `full` where the processor does not wait would hide runs, hence violations; `none`
  * or `store` where it does wait would show runs that cannot happen.
  */
-export type Ordering = 'none' | 'store' | 'full';
-
-// Declared as a method, so that ops of different arguments fit one type.
-type OrderingOf<A> = {
-  of(read: Reader, machine: Machine, who: Actor, args: A): 'none' | 'full';
-}['of'];
+export type Ordering = 'none' | 'store' | 'full' | 'guarded';
 
 /**
  * An op is one atomic step of the machine: the only thing an actor can do to the world. To add one, call
@@ -37,8 +33,7 @@ type OrderingOf<A> = {
  */
 export interface OpDef<A extends readonly unknown[], V> {
   readonly name: string;
-  /** What it orders. It may depend on what the op is about to do. */
-  readonly ordering: Ordering | OrderingOf<A>;
+  readonly ordering: Ordering;
   /**
    * May the step happen now? While it may not, the actor is disabled: it waits, it does not spin. Reads only
    * through `read`, because the explorer also asks "and in the order where that step came later?". A condition

@@ -196,13 +196,30 @@ export class StoreBuffers {
 
   /** The latest store of `who` to the word, unless another one has overwritten it in memory. */
   forwarded(read: Reader, who: Actor, word: Word): number | Entry | undefined {
+    const stored = this.latestStore(who, word);
+    if (stored === undefined || read.get(stored.slot.overwritten) !== 0) return undefined;
+    return stored.entry.value;
+  }
+
+  /** The latest store of `who` to the word, in the life of its page that the pointer means. */
+  private latestStore(who: Actor, word: Word): { slot: Slot; entry: Issued } | undefined {
     const cell = this.latest[who.index]?.get(word.cell);
     const id = cell === undefined ? 0 : this.machine.cells.peek(cell);
     if (id === 0) return undefined;
     const slot = this.slots[id - 1] as Slot;
-    if (read.get(slot.overwritten) !== 0) return undefined;
-    const stored = this.entries.at(this.machine.cells.peek(slot.entry) - 1);
-    return stored.word?.generation === word.generation ? stored.value : undefined;
+    const entry = this.entries.at(this.machine.cells.peek(slot.entry) - 1);
+    return entry.word?.generation === word.generation ? { slot, entry } : undefined;
+  }
+
+  /**
+   * Is a part of a wide word in the buffer, and only a part? Processors do not put a load together from a
+   * store and memory: it waits for the store.
+   */
+  holdsPart(read: Reader, who: Actor, word: Word): boolean {
+    const stored = this.latestStore(who, word);
+    if (stored === undefined || typeof stored.entry.value !== 'number') return false;
+    const isInMemory = this.isEmpty(read, who); // asked in any case: either of the two ends the wait
+    return read.get(stored.slot.overwritten) === 0 && !isInMemory;
   }
 
   /** Ends of read-side sections that have been issued and do not count yet. */

@@ -31,8 +31,25 @@ export function contentOf(read: Reader, m: Machine, word: Word): number | null {
   return judged(read, m, word, read.get(word.cell));
 }
 
+/**
+ * The guard of an op that looks first and needs an empty buffer only for the locked instruction that follows,
+ * unless what it sees is a reason to do nothing.
+ */
+export function lockedUnless(
+  read: Reader,
+  m: Machine,
+  who: Actor,
+  word: Word,
+  doesNothing: (value: number) => boolean,
+): boolean {
+  if (m.buffers === null) return true;
+  const drained = m.buffers.isEmpty(read, who); // asked in any case: either of the two lets it go on
+  const value = contentFor(read, m, who, word);
+  return drained || value === null || doesNothing(value);
+}
+
 /** The same as `who` sees it, whose CPU may have a store to the word in its buffer. */
-export function contentFor(read: Reader, m: Machine, who: Actor, word: Word): number | null {
+function contentFor(read: Reader, m: Machine, who: Actor, word: Word): number | null {
   const own = m.buffers?.forwarded(read, who, word);
   if (own === undefined) return contentOf(read, m, word);
   return judged(read, m, word, typeof own === 'number' ? own : Number(own.bits & LOW_MASK) | 0);

@@ -5,7 +5,7 @@ import type { Machine } from '../machine.ts';
 import type { Word } from '../memory.ts';
 import { defineOp, perform, type Steps } from '../op.ts';
 import { leaf } from '../fn.ts';
-import { contentFor, contentOf } from './control.ts';
+import { contentOf, lockedUnless } from './control.ts';
 
 /**
  * Locks. A lock is a word: 0 free, n > 0 write-held by actor n - 1, n < 0 held by -n readers. Taking one
@@ -169,9 +169,9 @@ const readLockOp = defineOp('read_lock', {
 });
 
 const tryLockOp = defineOp('trylock', {
-  // queued_spin_trylock() looks first; a lock that is taken costs it no more than a load.
-  ordering: (read, m, who, [word]: [Word, LockKind]) =>
-    (contentFor(read, m, who, word) ?? 0) === 0 ? 'full' : 'none',
+  ordering: 'guarded', // queued_spin_trylock() looks first: of a lock that is taken, a load
+  guard: (read, m, who, [word]: [Word, LockKind]) =>
+    lockedUnless(read, m, who, word, (value) => value !== 0),
   exec: (m, who, [word, { sleeps }]: [Word, LockKind]) => {
     if (!follow(m, who, word) || m.load(who, word) !== 0) return false;
     took(m, who, { word, reading: false, sleeps });

@@ -3,7 +3,7 @@ import type { Machine } from '../machine.ts';
 import { refuseNarrow, type Entry, type EntryPointer, type Word } from '../memory.ts';
 import { defineOp, perform, type Steps } from '../op.ts';
 import { leaf } from '../fn.ts';
-import { contentFor } from './control.ts';
+import { lockedUnless } from './control.ts';
 
 /** Plain and atomic accesses to words. Every one first follows its pointer: see `Machine.dereference`. */
 
@@ -58,9 +58,9 @@ const addOp = defineOp('add', {
 });
 
 const addUnlessOp = defineOp('add_unless', {
-  // A load, and a locked instruction only if there is something to add.
-  ordering: (read, m, who, [word, , unless]: [Word, number, number]) =>
-    contentFor(read, m, who, word) === unless ? 'none' : 'full',
+  ordering: 'guarded', // a load, and a locked instruction only if there is something to add
+  guard: (read, m, who, [word, , unless]: [Word, number, number]) =>
+    lockedUnless(read, m, who, word, (value) => value === unless),
   exec: (m, who, [word, amount, unless]: [Word, number, number]) => {
     if (!follow(m, who, word)) return false;
     const old = m.load(who, word);
@@ -132,9 +132,9 @@ export const atomic_add_unless = leaf(
 export type Place = Word | EntryPointer;
 
 const readEntryOp = defineOp('read_entry', {
-  // A buffered store that is narrower than the load is not forwarded: the load waits until it is in memory.
-  ordering: (read, m, who, [place]: [Place]) =>
-    typeof m.buffers?.forwarded(read, who, m.memory.resolve(place)) === 'number' ? 'full' : 'none',
+  ordering: 'guarded', // a load, but where only a part of it could be forwarded it waits
+  guard: (read, m, who, [place]: [Place]) =>
+    m.buffers === null || !m.buffers.holdsPart(read, who, m.memory.resolve(place)),
   exec: (m, who, [place]: [Place]): Entry => {
     const word = m.memory.resolve(place);
     return follow(m, who, word) ? m.loadWide(who, word) : m.memory.entry(0n, 0);

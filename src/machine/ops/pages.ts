@@ -12,6 +12,7 @@ import {
 } from '../memory.ts';
 import { defineOp, perform, type Steps } from '../op.ts';
 import { fn, leaf } from '../fn.ts';
+import { lockedUnless } from './control.ts';
 
 /**
  * The page allocator.
@@ -126,12 +127,14 @@ export function* free_unreferenced(page: Page): Steps<void> {
 }
 
 const getRefOp = defineOp('page_ref_get', {
-  // atomic_add_unless(): a load, and a locked instruction only if somebody holds the page.
-  ordering: (read, m, _who, [page, unlessZero]: [Page, boolean, MappingClaim | null]) =>
-    read.get(m.memory.info(page.frame).refcount.cell) <= 0 && unlessZero ? 'none' : 'full',
+  ordering: 'guarded', // atomic_add_unless(): of a page that nobody holds, a load
+  guard: (read, m, who, [page, unlessZero]: [Page, boolean, MappingClaim | null]) =>
+    lockedUnless(read, m, who, m.memory.info(page.frame).refcount, (count) => {
+      return unlessZero && count <= 0;
+    }),
   exec: (m, who, [page, unlessZero, claim]: [Page, boolean, MappingClaim | null]) => {
     const { refcount } = m.memory.info(page.frame);
-    const count = m.memory.load(refcount);
+    const count = m.load(who, refcount);
     if (unlessZero && count <= 0) return false;
     m.memory.store(refcount, count + 1);
     if (claim) for (const sanitizer of m.sanitizers) sanitizer.claim?.(m, who, page, claim);

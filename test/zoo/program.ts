@@ -28,6 +28,13 @@ export function sourceOf(program: Program): ThreadProgram<string> {
   return source;
 }
 
+const wordsByName: WeakMap<Program, Readonly<Record<string, Word>>> = new WeakMap();
+
+/** The words of a program that `build` made. */
+export function wordsOf(program: Program): Readonly<Record<string, Word>> {
+  return wordsByName.get(program) ?? {};
+}
+
 export function build<W extends string>(
   program: ThreadProgram<W>,
   model: MemoryModel = 'sc',
@@ -59,5 +66,6 @@ export function build<W extends string>(
   }));
   const built: Program = { machine, actors, patches: new Map(), traced: false, stepChecks: [] };
   sources.set(built, program);
+  wordsByName.set(built, words);
   return built;
 }

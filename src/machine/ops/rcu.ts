@@ -31,11 +31,9 @@ export function openSections(m: Machine): OpenSections {
   cells.get(m.openCallbacks);
   for (const actor of m.actors) {
     const own = m.cellsOf(actor.index);
-    const inside =
-      actor.kind === 'task'
-        ? cells.get(own.rcuNesting) > 0
-        : actor.kind === 'softirq' && cells.peek(own.rcuNesting) > 0; // changes with openCallbacks
-    const open = sections(m, inside, own.rcuEnded);
+    let open = 0;
+    if (actor.kind === 'task') open = sections(m, cells.get(own.rcuNesting) > 0, own.rcuEnded);
+    else if (actor.kind === 'softirq' && cells.peek(own.rcuNesting) > 0) open = 1; // see openCallbacks
     if (open > 0) tasks.push([actor.index, cells.get(own.rcuEnded) + open]);
   }
   return m.sections.at(m.sections.id({ cpus, tasks })); // equal sets are one object: they cross a trie edge

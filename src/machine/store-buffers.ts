@@ -163,6 +163,12 @@ export class StoreBuffers {
     return read.get(this.slot(this.buffers[buffer] as StoreBuffer, at).entry) !== 0;
   }
 
+  /** Is it a store, or something else that others notice in the order of the stores? */
+  isStore(index: number, at: number): boolean {
+    const { entry } = this.slot(this.buffers[index] as StoreBuffer, at);
+    return this.entries.at(this.machine.cells.peek(entry) - 1).word !== undefined;
+  }
+
   /** The entry reaches memory. A pointer that was right when it was issued may dangle by now. */
   flush(index: number, at: number): void {
     const { machine } = this;

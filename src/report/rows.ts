@@ -1,5 +1,6 @@
 import { ascii } from './ascii.ts';
 import type { RunReport, SourceLines, Step, StepFrame } from '../scenario/result.ts';
+import { withFlushes, withoutIdleFlushes } from './flushes.ts';
 import { statementText } from './statement.ts';
 
 /** The rows of a diagram, before they are laid out in columns or tagged (R4 to R11). */
@@ -25,7 +26,8 @@ export type Detail = 'full' | 'auto' | 'min';
 const WHOLE = 40;
 
 export function rowsOf(run: RunReport, detail: Detail, source: SourceLines): Row[] {
-  const visible = run.steps.filter((step) => !step.ghost || step.violation !== null);
+  const steps = withoutIdleFlushes(withFlushes(run.steps, source));
+  const visible = steps.filter((step) => !step.ghost || step.violation !== null);
   const shown = inColumns(visible, run.columns);
   const whole = layOut(shown, () => true, source);
   if (detail === 'full' || (detail === 'auto' && whole.length <= WHOLE)) return whole;

@@ -16,6 +16,10 @@ export const flushOp = defineOp('flush', {
     buffersOf(m).flush(buffer, at);
     return undefined;
   },
+  describe: (m, _who, [buffer, at]) => {
+    const isStore = buffersOf(m).isStore(buffer, at);
+    return { event: isStore ? 'reaches memory' : 'is seen by others' };
+  },
 });
 
 /** What the actor of a store buffer does: one entry after the other, whenever there is one. */

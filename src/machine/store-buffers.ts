@@ -37,6 +37,8 @@ export interface Deferred {
   readonly value?: number | Entry;
   /** What it does to memory. */
   readonly act?: () => void;
+  /** What a diagram says where it happens (`pteA unlinked`). */
+  readonly remark?: () => string | undefined;
   /** A count of ended read-side sections that goes up: grace periods look at it. */
   readonly ends?: Cell | undefined;
 }
@@ -163,10 +165,10 @@ export class StoreBuffers {
     return read.get(this.slot(this.buffers[buffer] as StoreBuffer, at).entry) !== 0;
   }
 
-  /** Is it a store, or something else that others notice in the order of the stores? */
-  isStore(index: number, at: number): boolean {
+  /** What was issued as entry number `at`. */
+  issued(index: number, at: number): Deferred {
     const { entry } = this.slot(this.buffers[index] as StoreBuffer, at);
-    return this.entries.at(this.machine.cells.peek(entry) - 1).word !== undefined;
+    return this.entries.at(this.machine.cells.peek(entry) - 1);
   }
 
   /** The entry reaches memory. A pointer that was right when it was issued may dangle by now. */

@@ -13,6 +13,12 @@ export function withFlushes(steps: readonly Step[], source: SourceLines): Step[]
   });
 }
 
+/** What others notice of a store, they notice when it is flushed: then the store is worth showing, too. */
+export function withMeetings(steps: readonly Step[]): Step[] {
+  const met = new Set(steps.filter(({ meets }) => meets).map(({ flushes }) => flushes));
+  return steps.map((step) => (met.has(step.n) ? { ...step, meets: true } : step));
+}
+
 /** Leaves out what needs no row of its own, and says which stores stay in the buffer for a while. */
 export function withoutIdleFlushes(steps: readonly Step[]): Step[] {
   const comments = new Map<number, string>();

@@ -159,7 +159,8 @@ const writeEntryOp = defineOp('write_entry', {
     if (!follow(m, who, word)) return undefined;
     refuseNarrow(word);
     const act = (): void => storeEntry(m, who, word, value);
-    m.later(who, { name: 'entry', word, value, act });
+    const remark = (): string | undefined => describeStore(m, place, value);
+    m.later(who, { name: 'entry', word, value, act, remark });
     return undefined;
   },
   describe: (m, _who, [place, value]) => ({ comment: describeStore(m, place, value) }),

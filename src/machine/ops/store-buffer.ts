@@ -17,8 +17,8 @@ export const flushOp = defineOp('flush', {
     return undefined;
   },
   describe: (m, _who, [buffer, at]) => {
-    const isStore = buffersOf(m).isStore(buffer, at);
-    return { event: isStore ? 'reaches memory' : 'is seen by others' };
+    const { word, remark } = buffersOf(m).issued(buffer, at);
+    return { event: word ? 'reaches memory' : 'is seen by others', comment: remark?.() };
   },
 });
 

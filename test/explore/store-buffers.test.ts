@@ -212,6 +212,29 @@ test('taking an interrupt, or returning from it, leaves nothing buffered', () =>
   ]);
 });
 
+test('a task that no CPU of the machine executes has a buffer of its own', () => {
+  const { x, y, machine } = world('tso');
+  const alone = (name: string, own: Word, other: Word) => ({
+    actor: machine.addActor({
+      name,
+      column: name,
+      cpu: -1,
+      kind: 'task',
+      daemon: false,
+      shared: false,
+      creator: -1,
+    }),
+    begin: function* () {
+      yield* WRITE_ONCE(own, 1);
+      return yield* READ_ONCE(other);
+    },
+  });
+  const actors = [alone('A', x, y), alone('B', y, x)];
+  const program = { machine, actors, patches: new Map(), traced: false, stepChecks: [] };
+  const { runs } = explore(program);
+  expect(runs).toBe(4); // SB, as with CPUs
+});
+
 /** What the runs of a program under x86-TSO end in: what each actor returned. */
 function ends(machine: Machine, ...begins: readonly (() => Steps<unknown>)[]): Set<string> {
   const results = new Set<string>();

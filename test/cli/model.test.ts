@@ -6,6 +6,7 @@ interface Document {
     readonly variant: string;
     readonly model: string;
     readonly verdict: string;
+    readonly ok: boolean;
     readonly token: string | null;
     readonly assumptions: readonly string[];
     readonly steps: readonly {
@@ -84,6 +85,27 @@ test('a token is replayed under the model that its run was found under', async (
   const other = await gracewalk(['replay', token, FILE, '--model', 'sc']);
   expect(other.stderr).toContain('token is from another version of store-buffering');
   expect(other.code).toBe(2);
+});
+
+test('what holds back a walker on x86 holds it back with store buffers, too', async () => {
+  const names = [
+    'rcu',
+    'ipi',
+    'free tables, then flush',
+    'native, no rcu',
+    'pv, rcu',
+    'pv, no rcu',
+  ];
+  const args = [
+    'gup-fast-vs-munmap',
+    'pv-tlb-flush',
+    ...names.flatMap((name) => ['--variant', name]),
+  ];
+  const { stdout } = await gracewalk(['check', '--json', '--model', 'tso', ...args]);
+  const { results } = JSON.parse(stdout) as Document;
+  expect(results.map(({ variant, model, ok }) => [variant, model, ok])).toEqual(
+    names.map((name) => [name, 'tso', true]),
+  );
 });
 
 test('there are two of them', async () => {

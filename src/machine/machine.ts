@@ -155,6 +155,7 @@ export class Machine {
       throw new GracewalkError('E104', `more than ${MAX_ACTORS} actors`, {
         notes: [
           'interrupt handlers and RCU callbacks count: each IPI sent and each call_rcu() makes one',
+          ...(this.buffers ? ['so do store buffers: each CPU has one'] : []),
         ],
         help: 'ask a smaller question: fewer CPUs, fewer unmappings',
       });

@@ -18,8 +18,13 @@ test.each(large.map((counted) => [title(counted), counted.runs, counted] as cons
   },
 );
 
+/** With store buffers each run has more steps; beyond this it is for the benchmark. */
+const MOST_UNDER_TSO = 60_000;
+
 const largeUnderTso = zoo.flatMap((counted) =>
-  counted.tso !== null && counted.tso > SLOW ? [{ ...counted, tso: counted.tso }] : [],
+  counted.tso !== null && counted.tso > SLOW && counted.tso <= MOST_UNDER_TSO
+    ? [{ ...counted, tso: counted.tso }]
+    : [],
 );
 
 test.each(largeUnderTso.map((counted) => [title(counted), counted.tso, counted] as const))(

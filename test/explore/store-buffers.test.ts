@@ -1,4 +1,5 @@
 import { describe, expect, test } from 'vitest';
+import { GracewalkError } from '../../src/base/errors.ts';
 import { explore } from '../../src/explore/explore.ts';
 import { fn } from '../../src/machine/fn.ts';
 import type { Machine } from '../../src/machine/machine.ts';
@@ -349,4 +350,20 @@ test('a load that is wider than the buffered store waits for it', () => {
     return (yield* mem.read_entry(word)).bits;
   });
   expect(seen.size).toBe(1);
+});
+
+test('store buffers count where there are too many actors', () => {
+  const cpus = Array.from({ length: 17 }, (_, at) => `CPU${at}`);
+  const { machine } = mapX({ cpus, model: 'tso' });
+  const program = tasks(machine, ...cpus.map(() => () => smp_mb()));
+  let complaint: unknown;
+  try {
+    explore(program);
+  } catch (error) {
+    complaint = error;
+  }
+  expect(complaint).toBeInstanceOf(GracewalkError);
+  const { message, details } = complaint as GracewalkError;
+  expect(message).toBe('more than 32 actors');
+  expect(details.notes).toContain('so do store buffers: each CPU has one');
 });

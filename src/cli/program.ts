@@ -133,6 +133,7 @@ function replayCommand(program: Command): Command {
     .argument('<token>', 'as printed by check after `Replay:`')
     .argument('[file]', 'the scenario file, if the scenario is not a built-in one')
     .addHelpText('after', AFTER_REPLAY)
+    .optionsGroup('What is replayed:')
     .addOption(modelOption())
     .optionsGroup('Form of the result:')
     .addOption(

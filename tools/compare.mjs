@@ -1,9 +1,9 @@
 /**
  * Reduced exploration against plain enumeration on generated programs.
  *
- *   node tools/compare.mjs [--programs N] [--seed N] [--families a,b] [--max-runs N] [--show N]
+ *   node tools/compare.mjs [--programs N] [--model sc|tso] [--seed N] [--families a,b] [--max-runs N] [--show N]
  *
- * N programs in all, shared out among the families. The seed is printed; the same seed is the same
+ * N programs in all, shared out among the families, and between the memory models unless one is named. The seed is printed; the same seed is the same
  * programs. Exit code 1 if any program differs; the first ones are made smaller and shown.
  */
 import { fileURLToPath } from 'node:url';
@@ -15,6 +15,7 @@ const ROOT = fileURLToPath(new URL('..', import.meta.url));
 const { values } = parseArgs({
   options: {
     programs: { type: 'string', default: '5000' },
+    model: { type: 'string' },
     seed: { type: 'string', default: '1' },
     families: { type: 'string' },
     'max-runs': { type: 'string', default: '20000' },
@@ -44,12 +45,20 @@ if (unknown !== undefined) {
   process.stderr.write(`no family '${unknown}'; there are ${FAMILY_NAMES.join(', ')}\n`);
   process.exit(2);
 }
-const { mismatches } = run({
-  programs: Math.ceil(number(values.programs, 'programs') / families.length),
-  seed: number(values.seed, 'seed'),
-  maxRuns: number(values['max-runs'], 'max-runs'),
-  show: number(values.show, 'show'),
-  families,
-  print: (text) => process.stdout.write(text),
-});
-process.exitCode = mismatches > 0 ? 1 : 0;
+const models = values.model === undefined ? ['sc', 'tso'] : [values.model];
+if (models.some((name) => name !== 'sc' && name !== 'tso')) {
+  process.stderr.write(`no memory model '${values.model}'; there are sc and tso\n`);
+  process.exit(2);
+}
+for (const model of models) {
+  const { mismatches } = run({
+    programs: Math.ceil(number(values.programs, 'programs') / families.length / models.length),
+    model,
+    seed: number(values.seed, 'seed'),
+    maxRuns: number(values['max-runs'], 'max-runs'),
+    show: number(values.show, 'show'),
+    families,
+    print: (text) => process.stdout.write(text),
+  });
+  if (mismatches > 0) process.exitCode = 1;
+}

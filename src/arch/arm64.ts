@@ -58,6 +58,7 @@ const config: KernelConfig = {
 export const arm64_descriptor: ArchDescriptor = {
   name: 'arm64',
   title: 'arm64',
+  weaklyOrdered: true,
   levels: [
     { name: 'pte', shift: 12, bits: 9 },
     { name: 'pmd', shift: 21, bits: 9 },

@@ -1,4 +1,5 @@
 import { GracewalkError } from '../base/errors.ts';
+import type { MemoryModel } from '../machine/store-buffers.ts';
 import type { Hunt, Limits } from '../scenario/check.ts';
 import { exitCodeOf, type ExitCode } from './exit-code.ts';
 import { findScenarios } from './find-scenarios.ts';
@@ -12,6 +13,7 @@ import { Session, type CommonOptions } from './session.ts';
 export interface CheckOptions extends CommonOptions, FormOptions {
   readonly variant: readonly string[];
   readonly expect?: Expectation;
+  readonly model?: MemoryModel;
   readonly limit: Limits;
   readonly jobs: number;
   readonly certify?: boolean;
@@ -43,6 +45,7 @@ export async function check(operands: readonly string[], options: CheckOptions):
     kind: 'check',
     files,
     variants: options.variant,
+    model: options.model ?? null,
     limits: options.limit,
     jobs: options.jobs,
     certify: options.certify ?? false,

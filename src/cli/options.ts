@@ -1,4 +1,5 @@
 import { GracewalkError } from '../base/errors.ts';
+import type { MemoryModel } from '../machine/store-buffers.ts';
 import type { ColorMode } from './term.ts';
 
 /** Narrower than this not even one column of a diagram fits. */
@@ -15,6 +16,7 @@ export type Form = 'text' | 'json' | 'json-lines' | 'ktap' | 'quiet';
 export const LAYOUTS: readonly Layout[] = ['columns', 'tagged'];
 export const DETAILS: readonly Detail[] = ['full', 'auto', 'min'];
 export const COLOR_MODES: readonly ColorMode[] = ['auto', 'always', 'never'];
+export const MODELS: readonly MemoryModel[] = ['sc', 'tso'];
 
 export function parseWidth(text: string): number {
   const width = /^\d+$/.test(text) ? Number(text) : NaN;

@@ -8,6 +8,7 @@ import {
   COLOR_MODES,
   DETAILS,
   LAYOUTS,
+  MODELS,
   USUAL_WIDTH,
   oneOf,
   parseJsonForm,
@@ -60,6 +61,7 @@ function checkCommand(program: Command): Command {
         .argParser(collect)
         .default([], 'all'),
     )
+    .addOption(modelOption())
     .option(
       '--expect <safe|fails|kinds>',
       'compare with this instead of what is declared',
@@ -131,6 +133,8 @@ function replayCommand(program: Command): Command {
     .argument('<token>', 'as printed by check after `Replay:`')
     .argument('[file]', 'the scenario file, if the scenario is not a built-in one')
     .addHelpText('after', AFTER_REPLAY)
+    .optionsGroup('What is replayed:')
+    .addOption(modelOption())
     .optionsGroup('Form of the result:')
     .addOption(
       jsonOption('a document; with =lines on one line').conflicts(['quiet', ...TEXT_OPTIONS]),
@@ -151,6 +155,12 @@ const TEXT_OPTIONS: readonly string[] = ['width', 'layout', 'detail'];
 
 function jsonOption(description: string): Option {
   return new Option('--json [=lines]', description).argParser(parseJsonForm);
+}
+
+function modelOption(): Option {
+  return new Option('--model <sc|tso>', 'this memory model instead of the declared one').argParser(
+    oneOf('--model', MODELS),
+  );
 }
 
 function quietOption(description: string): Option {

@@ -1,4 +1,5 @@
 import type { ErrorDetails } from '../base/errors.ts';
+import type { MemoryModel } from '../machine/store-buffers.ts';
 import type { RunReport, VariantResult } from '../scenario/result.ts';
 import type { MessagePort } from 'node:worker_threads';
 import type { Hunt, Limits, Progress } from '../scenario/check.ts';
@@ -16,6 +17,8 @@ export interface CheckJob {
   readonly files: readonly string[];
   /** Names of variants, spaces optional; none means all. */
   readonly variants: readonly string[];
+  /** The memory model for all of them; null: as they declare. */
+  readonly model: MemoryModel | null;
   readonly limits: Limits;
   /** Threads that search. */
   readonly jobs: number;
@@ -31,6 +34,8 @@ export interface ReplayJob {
   readonly kind: 'replay';
   readonly file: string;
   readonly token: string;
+  /** Null: as the variant declares, or as its token's fingerprint says. */
+  readonly model: MemoryModel | null;
 }
 
 export interface WorkerInput {

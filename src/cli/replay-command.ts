@@ -1,6 +1,7 @@
 import { existsSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { GracewalkError } from '../base/errors.ts';
+import type { MemoryModel } from '../machine/store-buffers.ts';
 import { parseToken, type Token } from '../scenario/token.ts';
 import type { ExitCode } from './exit-code.ts';
 import { builtInScenarios, findScenario } from './find-scenarios.ts';
@@ -11,6 +12,7 @@ import { renderReplay } from './render.ts';
 import { Session, type CommonOptions } from './session.ts';
 
 export interface ReplayOptions extends CommonOptions, FormOptions {
+  readonly model?: MemoryModel;
   readonly width: number;
   readonly layout: Layout;
   readonly detail: Detail;
@@ -25,10 +27,13 @@ export async function replay(
   const path = fileOf(parseToken(token), file);
   const session = new Session(options);
   let replayed: Replayed | null = null;
-  const end = await session.run({ kind: 'replay', file: path, token }, (message) => {
-    if (message.kind === 'failed') session.fail(message.error);
-    if (message.kind === 'replayed') replayed = message.replayed;
-  });
+  const end = await session.run(
+    { kind: 'replay', file: path, token, model: options.model ?? null },
+    (message) => {
+      if (message.kind === 'failed') session.fail(message.error);
+      if (message.kind === 'replayed') replayed = message.replayed;
+    },
+  );
   if (end.kind === 'died') session.fail(end.error);
   if (replayed !== null) await show(replayed, options, session);
   return session.finish();

@@ -1,16 +1,23 @@
 import { GracewalkError } from '../base/errors.ts';
+import type { MemoryModel } from '../machine/store-buffers.ts';
 import { replayToken } from '../scenario/replay.ts';
 import { variantFingerprint } from '../scenario/facts.ts';
-import type { Scenario } from '../scenario/scenario.ts';
+import { underModel, type Scenario } from '../scenario/scenario.ts';
 import { parseToken, type Token } from '../scenario/token.ts';
+import { MODELS } from './options.ts';
 import type { Replayed } from './protocol.ts';
 import { findVariant } from './variants.ts';
 
 /** Runs a token's schedule again, as far as the scenario still is what it was. */
-export function replay(scenario: Scenario, text: string): Replayed {
+export function replay(
+  declared: Scenario,
+  text: string,
+  model: MemoryModel | null = null,
+): Replayed {
   const token = parseToken(text);
-  if (scenario.id !== token.scenario) throw otherScenario(scenario, token);
-  const variant = findVariant(scenario, token.variant);
+  if (declared.id !== token.scenario) throw otherScenario(declared, token);
+  const variant = findVariant(declared, token.variant);
+  const scenario = model === null ? asFound(declared, variant, token) : underModel(declared, model);
   const fingerprint = variantFingerprint(scenario, variant);
   const otherVersion = fingerprint === token.fingerprint ? null : fingerprint;
   try {
@@ -20,6 +27,14 @@ export function replay(scenario: Scenario, text: string): Replayed {
     if (otherVersion === null || !(error instanceof GracewalkError)) throw error;
     throw otherVersionError(token, otherVersion, error);
   }
+}
+
+/** The scenario under the memory model that the token's run was found under, as far as it tells. */
+function asFound(declared: Scenario, variant: string, { fingerprint }: Token): Scenario {
+  const under = MODELS.map((model) => underModel(declared, model));
+  const same = (scenario: Scenario): boolean =>
+    variantFingerprint(scenario, variant) === fingerprint;
+  return [declared, ...under].find(same) ?? declared;
 }
 
 function otherScenario(scenario: Scenario, token: Token): GracewalkError {

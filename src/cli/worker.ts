@@ -6,12 +6,13 @@ import { performance } from 'node:perf_hooks';
 import { parentPort, workerData, type MessagePort } from 'node:worker_threads';
 import { GracewalkError } from '../base/errors.ts';
 import { parseStack } from '../base/site.ts';
+import type { MemoryModel } from '../machine/store-buffers.ts';
 import { checkVariant, type CheckOptions } from '../scenario/check.ts';
 import type { ShardAnswer, ShardPool } from '../scenario/pass.ts';
-import type { Scenario } from '../scenario/scenario.ts';
+import { underModel, type Scenario } from '../scenario/scenario.ts';
 import { expecting } from './expectation.ts';
 import { defaultMemoryLimit, heapMeter } from './heap.ts';
-import { loadScenarios } from './load-scenarios.ts';
+import { loadScenarios, type Loaded } from './load-scenarios.ts';
 import type { CheckJob, Message, ReplayJob, ShareRequest, WorkerInput } from './protocol.ts';
 import { replay } from './replay-run.ts';
 import { reportError } from './report-error.ts';
@@ -34,7 +35,9 @@ const fail = (error: unknown, file: string | null, variant: string | null = null
 async function check(job: CheckJob): Promise<void> {
   const pool = job.jobs > 1 ? threads(job.jobs - 1) : null;
   const loaded = await loadScenarios(job.files, fail, loading);
-  const planned = planVariants(loaded, job.variants, (error) => fail(error, null));
+  const { model } = job;
+  const asked = model === null ? loaded : loaded.map((each) => withModel(each, model));
+  const planned = planVariants(asked, job.variants, (error) => fail(error, null));
   post({
     kind: 'planned',
     variants: planned.map(({ file, scenario, variant }) => ({
@@ -76,6 +79,10 @@ function poolFor(pool: Pool, file: string): ShardPool {
   };
 }
 
+function withModel({ file, scenario }: Loaded, model: MemoryModel): Loaded {
+  return { file, scenario: underModel(scenario, model) };
+}
+
 function searchOptions(job: CheckJob, scenario: Scenario, variant: string): CheckOptions {
   const memory = job.limits.memory ?? defaultMemoryLimit();
   let reported = now();
@@ -98,7 +105,7 @@ async function replayOne(job: ReplayJob): Promise<void> {
   const [loaded] = await loadScenarios([job.file], fail, loading);
   if (!loaded) return;
   try {
-    post({ kind: 'replayed', replayed: replay(loaded.scenario, job.token) });
+    post({ kind: 'replayed', replayed: replay(loaded.scenario, job.token, job.model) });
   } catch (error) {
     fail(error, job.file);
   }

@@ -82,6 +82,8 @@ function keyOf(value: unknown): string {
 export class Run {
   readonly program: Program;
   readonly machine: Machine;
+  /** Everybody who is there from the beginning: the program's actors, and those of store buffers. */
+  readonly actors: readonly ProgramActor[];
   readonly statistics: TrieStatistics = { nodes: 0, generators: 0 };
   /** Current trie node of each actor; null before a dynamic actor exists. */
   readonly nodes: (TrieNode | null)[] = [];
@@ -114,7 +116,8 @@ export class Run {
     const { cells } = this.machine;
     this.now = { get: (cell: Cell) => cells.peek(cell) };
     cells.settle();
-    for (const { actor, begin } of program.actors) this.start(actor, '', begin);
+    this.actors = [...program.actors, ...(this.machine.buffers?.start() ?? [])];
+    for (const { actor, begin } of this.actors) this.start(actor, '', begin);
   }
 
   private start(actor: Actor, key: string, begin: () => Steps<unknown>): void {
@@ -299,7 +302,7 @@ export class Run {
 
   /** Indices of the actors of this run, in the order of their creation. */
   created(): number[] {
-    const created = this.program.actors.map(({ actor }) => actor.index);
+    const created = this.actors.map(({ actor }) => actor.index);
     for (let step = 0; step < this.depth; step++) {
       for (const { actor } of this.spawnedAt[step] as readonly Spawned[]) created.push(actor.index);
     }
@@ -328,7 +331,7 @@ export class Run {
       lives.set(index, live);
     };
     const rootOf = (index: number): TrieNode => (this.nodes[index] as TrieNode).coroutine.root;
-    for (const { actor } of this.program.actors) born(actor.index, rootOf(actor.index));
+    for (const { actor } of this.actors) born(actor.index, rootOf(actor.index));
     for (let step = 0; step < this.depth; step++) {
       const index = this.actorAt[step] as number;
       const after = this.nodeAfter(step, index);

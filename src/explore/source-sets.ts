@@ -27,6 +27,8 @@ export interface PlantedMistakes {
   readonly noPhantoms?: boolean;
   /** A sleeper keeps only what it accessed first: a footprint that was right in an earlier state. */
   readonly staleKinds?: boolean;
+  /** Where the search comes back to a node, it follows only the first outcome of a step. */
+  readonly lostChoice?: boolean;
 }
 
 function bitCount(mask: number): number {
@@ -122,7 +124,8 @@ export class SourceSets implements Strategy {
     this.races.executed(step);
     this.sleep.executed(step);
     this.hooks.executed();
-    return true;
+    if (this.mistakes.lostChoice !== true) return true;
+    return this.run.outcomeAt[step] === 0 || this.done[step] === 0;
   }
 
   retract(last: boolean): void {

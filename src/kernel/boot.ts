@@ -6,11 +6,12 @@ import {
   ALLOCATED,
   PAGE_SIZE,
   makeLife,
+  type EntryPointer,
   type FrameInfo,
   type Page,
   type Word,
 } from '../machine/memory.ts';
-import type { Kernel, Mm, PerCpu } from './mm/types.ts';
+import type { Kernel, Mm, PerCpu, Pmdp } from './mm/types.ts';
 
 /**
  * The initial state: the kernel's per-CPU data, address spaces and pages as a scenario finds them. Nothing
@@ -205,17 +206,25 @@ const NOBODY: Actor = Object.freeze({
   creator: -1,
 });
 
-/** The page table that holds the leaf entry for `addr` when the scenario begins. */
-export function pte_table(machine: Machine, mm: Mm, addr: number): Page {
+/** Where the entry for `addr` in the table at `level` is when the scenario begins. */
+function entry_at(machine: Machine, mm: Mm, addr: number, level: number): EntryPointer {
   const { arch, memory } = machine;
   let frame = mm.pgd;
-  for (let level = arch.levels.length - 1; level > 0; level--) {
-    const { shift, bits } = arch.levels[level] as { shift: number; bits: number };
+  for (let at = arch.levels.length - 1; ; at--) {
+    const { shift, bits } = arch.levels[at] as { shift: number; bits: number };
     const index = Math.floor(addr / 2 ** shift) % 2 ** bits;
-    frame = arch.decode(
-      level,
-      memory.peekWide(memory.at(frame * PAGE_SIZE + index * 8, 1)).bits,
-    ).frame;
+    if (at === level) return Object.freeze({ frame, generation: 1, index });
+    const word = memory.at(frame * PAGE_SIZE + index * 8, 1);
+    frame = arch.decode(at, memory.peekWide(word).bits).frame;
   }
-  return memory.page(frame, 1);
+}
+
+/** The page table that holds the leaf entry for `addr` when the scenario begins. */
+export function pte_table(machine: Machine, mm: Mm, addr: number): Page {
+  return machine.memory.page(entry_at(machine, mm, addr, 0).frame, 1);
+}
+
+/** Pointer to the PMD entry for `addr`, as it is when the scenario begins. */
+export function pmd_off(machine: Machine, mm: Mm, addr: number): Pmdp {
+  return entry_at(machine, mm, addr, 1);
 }

@@ -1,5 +1,5 @@
 /** `gracewalk/linux`: kernel functions and primitives under the kernel's names. */
-export { new_mm, new_page, pte_table, kernel_of } from './boot.ts';
+export { new_mm, new_page, pmd_off, pte_table, kernel_of } from './boot.ts';
 export type { Mappings, MmOptions } from './boot.ts';
 export type { Kernel, Mm, Page, PerCpu, Pmd, Pmdp, Pte, Ptep } from './mm/types.ts';
 export { PAGE_SIZE } from './mm/layout.ts';
@@ -15,6 +15,7 @@ export {
   send_ipi,
 } from '../machine/ops/processor.ts';
 export { foreign_owner } from '../machine/ops/pages.ts';
+export { smp_mb, smp_rmb, smp_wmb } from '../machine/ops/store-buffer.ts';
 
 export * from './kernel/rcu.ts';
 export * from './kernel/rcu-tree.ts';

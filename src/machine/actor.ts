@@ -11,7 +11,7 @@ export interface Actor {
   readonly column: string;
   /** The CPU whose interrupt state it runs under, or -1 for an actor that no CPU executes (host, RCU). */
   readonly cpu: number;
-  readonly kind: 'task' | 'irq' | 'softirq' | 'host' | 'observer';
+  readonly kind: 'task' | 'irq' | 'softirq' | 'host' | 'observer' | 'buffer';
   /** A daemon may be left waiting at the end of a run. */
   readonly daemon: boolean;
   /** Several tasks share its CPU: they are scheduled, not parallel. */

@@ -14,6 +14,8 @@ export interface ArchDescriptor {
   table(level: number, frame: number): bigint;
   /** An entry that maps page `frame`. */
   leaf(level: number, frame: number, permissions: LeafPermissions): bigint;
+  /** Its processors reorder accesses in ways that x86-TSO does not. */
+  readonly weaklyOrdered?: true;
   /** How a TLB shootdown reaches other CPUs: by an interrupt they must take, or without their help. */
   readonly flush: 'ipi' | 'broadcast';
   /** Kernel configuration that the architecture's kernels are built with. */

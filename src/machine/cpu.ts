@@ -61,10 +61,16 @@ export function enterAtomic(cells: Cells, cpu: Cpu): void {
  * depth below zero would pass for "not atomic" where it is, and hide every sleep there.
  */
 export function leaveAtomic(cells: Cells, cpu: Cpu): void {
+  const ends = endAtomic(cells, cpu);
+  if (ends !== undefined) cells.set(ends, cells.get(ends) + 1);
+}
+
+/** The same as far as the CPU itself knows. Returns the count that must go up for others to know, if any. */
+export function endAtomic(cells: Cells, cpu: Cpu): Cell | undefined {
   const depth = cells.get(cpu.atomic) - 1;
   if (depth < 0) throw new EngineFault(`${cpu.name} leaves an atomic region that it never entered`);
   cells.set(cpu.atomic, depth);
-  if (depth === 0) cells.set(cpu.quiescent, cells.get(cpu.quiescent) + 1);
+  return depth === 0 ? cpu.quiescent : undefined;
 }
 
 /** Has the host descheduled it? Physical CPUs never are, so nothing is recorded for them. */

@@ -4,10 +4,21 @@ import type { ArchDescriptor } from './arch.ts';
 import { Cells, Interner, type Cell, type Reader } from './cells.ts';
 import { TASK, isOut, makeCpu, taskMayRun, type Cpu } from './cpu.ts';
 import type { AnyFn } from './fn.ts';
-import { FREE, Memory, lifeGeneration, lifeState, type Entry, type Page } from './memory.ts';
+import {
+  FREE,
+  LOW_MASK,
+  Memory,
+  lifeGeneration,
+  lifeState,
+  refuseLarge,
+  type Entry,
+  type Page,
+  type Word,
+} from './memory.ts';
 import type { Op } from './op.ts';
 import type { MappingClaim } from './ops/pages.ts';
 import type { OpenSections } from './ops/rcu.ts';
+import { StoreBuffers, type Deferred, type MemoryModel } from './store-buffers.ts';
 import { Translations } from './translations.ts';
 import type { Violation } from './violation.ts';
 
@@ -65,6 +76,8 @@ export interface Spawned {
 
 export interface MachineOptions {
   readonly arch: ArchDescriptor;
+  /** Sequential consistency unless said otherwise. */
+  readonly model?: MemoryModel;
   readonly cpus: readonly { readonly name: string; readonly virtual: boolean }[];
   readonly sanitizers?: readonly Sanitizer[];
   /** Named machine settings that ops consult (recycling, allocation failures, host budgets). */
@@ -88,6 +101,8 @@ export class Machine {
   readonly cpus: readonly Cpu[];
   readonly actors: Actor[] = [];
   readonly translations: Translations;
+  /** Under `tso`; null where every store is in memory at once. */
+  readonly buffers: StoreBuffers | null;
   readonly settings: Readonly<Record<string, unknown>>;
   readonly sanitizers: readonly Sanitizer[];
   /** Set before the first step if a predicate asks whether tables are still linked. */
@@ -111,7 +126,9 @@ export class Machine {
 
   constructor(options: MachineOptions) {
     this.arch = options.arch;
-    this.memory = new Memory(this.cells, options.arch);
+    const buffered = options.model === 'tso';
+    this.memory = new Memory(this.cells, options.arch, buffered);
+    this.buffers = buffered ? new StoreBuffers(this) : null;
     this.cpus = options.cpus.map((cpu, at) => makeCpu(this.cells, at, cpu.name, cpu.virtual));
     this.sanitizers = options.sanitizers ?? [];
     this.settings = options.settings ?? {};
@@ -138,6 +155,7 @@ export class Machine {
       throw new GracewalkError('E104', `more than ${MAX_ACTORS} actors`, {
         notes: [
           'interrupt handlers and RCU callbacks count: each IPI sent and each call_rcu() makes one',
+          ...(this.buffers ? ['so do store buffers: each CPU has one'] : []),
         ],
         help: 'ask a smaller question: fewer CPUs, fewer unmappings',
       });
@@ -199,16 +217,57 @@ export class Machine {
     return allowed;
   }
 
+  /** Loads a word as `who` sees it: what its CPU has buffered for the word comes before memory. */
+  load(who: Actor, word: Word): number {
+    const own = this.buffers?.forwarded(this.cells, who, word);
+    if (own === undefined) return this.memory.load(word);
+    return typeof own === 'number' ? own : Number(own.bits & LOW_MASK) | 0;
+  }
+
+  loadWide(who: Actor, word: Word): Entry {
+    const own = this.buffers?.forwarded(this.cells, who, word);
+    if (own === undefined || typeof own === 'number') return this.memory.loadWide(word);
+    const level = word.frame < 0 ? -1 : this.cells.peek(this.memory.info(word.frame).level);
+    return this.memory.entry(own.bits, own.generation, level);
+  }
+
+  store(who: Actor, word: Word, value: number): void {
+    if (!this.buffers?.has(who)) this.memory.store(word, value);
+    else {
+      refuseLarge(word, value);
+      const act = (): void => this.memory.store(word, value);
+      this.buffers.issue(who, { name: 'store', word, value, act });
+    }
+  }
+
+  /** Does something that others see when all earlier stores of the CPU are in memory, and no sooner. */
+  later(who: Actor, deferred: Deferred): void {
+    if (this.buffers?.has(who)) {
+      this.buffers.issue(who, deferred);
+      return;
+    }
+    const { act, ends } = deferred;
+    act?.();
+    if (ends !== undefined) this.cells.set(ends, this.cells.get(ends) + 1);
+  }
+
   /** Is `op` of `who` possible now, or in the order that `read` stands for? */
   enabled(read: Reader, who: Actor, op: Op): boolean {
     if (who.cpu >= 0 && !this.mayRun(read, who)) return false;
     const { def } = op;
-    return def.guard === undefined || def.guard(read, this, who, op.args);
+    if (def.guard !== undefined && !def.guard(read, this, who, op.args)) return false;
+    return def.ordering !== 'full' || this.isDrained(read, who);
+  }
+
+  /** Has everything that the CPU of `who` has stored reached memory? */
+  isDrained(read: Reader, who: Actor): boolean {
+    return this.buffers === null || this.buffers.isEmpty(read, who);
   }
 
   /** Has the op any condition at all? Without one the explorer need not ask about other orders. */
   conditional(who: Actor, op: Op): boolean {
-    return who.cpu >= 0 || op.def.guard !== undefined;
+    if (who.cpu >= 0 || op.def.guard !== undefined) return true;
+    return this.buffers !== null && op.def.ordering === 'full';
   }
 
   private mayRun(read: Reader, who: Actor): boolean {
@@ -218,7 +277,10 @@ export class Machine {
       const run = read.get(cpu.run);
       return run === who.index + 1 || run === TASK; // its first op, irq_enter, has the rest of the condition
     }
-    return taskMayRun(read, cpu, who.index, who.shared);
+    if (!taskMayRun(read, cpu, who.index, who.shared)) return false;
+    if (this.buffers === null || !who.shared) return true;
+    // Switching tasks takes the run queue's lock, and smp_mb__after_spinlock() for those who have it.
+    return read.get(cpu.task) === who.index + 1 || this.buffers.isCpuEmpty(read, cpu);
   }
 
   /** A task that shares its CPU has it from its first step on until another task takes it. */

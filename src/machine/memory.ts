@@ -99,13 +99,21 @@ interface WordCells {
   readonly name: string;
 }
 
-const LOW_MASK = 0xffffffffn;
+export const LOW_MASK = 0xffffffffn;
 const notAnEntry: DecodedEntry = { present: false, table: false, writable: false, frame: -1 };
 
-function refuseNarrow(word: Word): void {
+export function refuseNarrow(word: Word): void {
   if (word.high !== 0) return;
   throw new GracewalkError('E116', `${word.name} is a 32-bit word, not a page-table entry`, {
     help: 'READ_ONCE and WRITE_ONCE access plain words',
+  });
+}
+
+/** Refuses what no 32-bit word can hold. */
+export function refuseLarge(word: Word, value: number): void {
+  if ((value | 0) === value) return;
+  throw new GracewalkError('E121', `${String(value)} does not fit ${word.name}, a 32-bit word`, {
+    help: 'plain words hold whole numbers from -2^31 to 2^31 - 1',
   });
 }
 
@@ -123,10 +131,16 @@ export class Memory {
   readonly freeCount: Cell;
   readonly freeSet: Cell;
   readonly sets: Interner<readonly number[]> = new Interner((list) => list.join());
+  /**
+   * With store buffers, per word (its cell) a satellite: the cell that says whether the store that wrote the
+   * word last has been overwritten; 0 if that was none of a buffer's.
+   */
+  private readonly writtenFrom: Map<Cell, Cell> | null;
   private readonly cells: Cells;
   private readonly arch: ArchDescriptor;
 
-  constructor(cells: Cells, arch: ArchDescriptor) {
+  constructor(cells: Cells, arch: ArchDescriptor, buffered: boolean) {
+    this.writtenFrom = buffered ? new Map() : null;
     this.cells = cells;
     this.arch = arch;
     this.freeCount = cells.allocate();
@@ -260,6 +274,7 @@ export class Memory {
   storeWide(word: Word, value: Entry): void {
     refuseNarrow(word);
     const { cells } = this;
+    if (this.writtenFrom !== null) this.overwrite(word.cell);
     cells.set(word.cell, Number(value.bits & LOW_MASK) | 0);
     cells.poke(word.high, Number(value.bits >> 32n) | 0);
     cells.poke(word.target, value.generation);
@@ -277,18 +292,29 @@ export class Memory {
   }
 
   store(word: Word, value: number): void {
-    if ((value | 0) !== value) {
-      throw new GracewalkError(
-        'E121',
-        `${String(value)} does not fit ${word.name}, a 32-bit word`,
-        {
-          help: 'plain words hold whole numbers from -2^31 to 2^31 - 1',
-        },
-      );
-    }
+    refuseLarge(word, value);
+    if (this.writtenFrom !== null) this.overwrite(word.cell);
     this.cells.set(word.cell, value);
     if (word.frame >= 0) {
       this.cells.set(word.epoch, lifeGeneration(this.cells.peek(this.info(word.frame).life)));
     }
+  }
+
+  /** The word has just been written by a buffered store; `overwritten` is what the next store to it sets. */
+  storedFrom(word: Word, overwritten: Cell): void {
+    const map = this.writtenFrom as Map<Cell, Cell>;
+    let last = map.get(word.cell);
+    if (last === undefined) map.set(word.cell, (last = this.cells.allocate()));
+    this.cells.poke(last, overwritten);
+  }
+
+  /** Tells those whose loads the buffered store before this one still served. */
+  private overwrite(word: Cell): void {
+    const last = this.writtenFrom?.get(word);
+    if (last === undefined) return;
+    const overwritten = this.cells.peek(last);
+    if (overwritten === 0) return;
+    this.cells.set(overwritten, 1);
+    this.cells.poke(last, 0);
   }
 }

@@ -3,10 +3,27 @@ import type { Machine } from './machine.ts';
 import type { Actor } from './actor.ts';
 
 /**
+ * What an op has to do with the stores that its CPU has buffered. Under `sc` there are none and all of it
+ * means nothing; under `tso`:
+ *
+ *  - `none`: nothing. A load, which may overtake earlier stores, or something that is no memory access.
+ *  - `store`: what others see of it goes through the buffer, behind the stores before it (`Machine.later`).
+ *  - `full`: it happens only once the buffer is empty. A locked instruction, a serialising one, a barrier.
+ *  - `guarded`: `full` if it is going to store something, `none` if not; its guard says so.
+ *
+ * Every op says which. `full` where the processor does not wait would hide runs, hence violations; `none`
+ * or `store` where it does wait would show runs that cannot happen.
+ */
+export type Ordering = 'none' | 'store' | 'full' | 'guarded';
+
+/**
  * An op is one atomic step of the machine: the only thing an actor can do to the world. To add one, call
  * `defineOp` and wrap the result in a primitive:
  *
- *     const swap = defineOp('swap', { exec: (m, who, [address, value]: [Address, number]) => ... });
+ *     const swap = defineOp('swap', {
+ *       ordering: 'full',
+ *       exec: (m, who, [address, value]: [Address, number]) => ...
+ *     });
  *     export const xchg = leaf(function* xchg(word: Word, value: number) {
  *       return yield* perform(swap, [word, value]);
  *     });
@@ -16,6 +33,7 @@ import type { Actor } from './actor.ts';
  */
 export interface OpDef<A extends readonly unknown[], V> {
   readonly name: string;
+  readonly ordering: Ordering;
   /**
    * May the step happen now? While it may not, the actor is disabled: it waits, it does not spin. Reads only
    * through `read`, because the explorer also asks "and in the order where that step came later?". A condition

@@ -1,4 +1,5 @@
 import type { RunReport, SourceLines, Step, VariantResult } from '../scenario/result.ts';
+import { withFlushes } from './flushes.ts';
 import { statementText } from './statement.ts';
 
 /**
@@ -52,7 +53,7 @@ export function runJson(run: RunReport, source: SourceLines): Record<string, unk
     switches: run.switches,
     minimal: run.minimal,
     waiting: run.waiting,
-    steps: run.steps.map((step) => stepJson(step, source)),
+    steps: withFlushes(run.steps, source).map((step) => stepJson(step, source)),
   };
 }
 
@@ -69,6 +70,7 @@ function stepJson(step: Step, source: SourceLines): Record<string, unknown> {
     comment,
     objects,
     at: site ? `${baseName(site.file)}:${site.line}` : null,
+    ...(step.flushes === undefined ? {} : { flushes: step.flushes }),
     ...(ghost ? { check: true } : {}),
     ...(violation ? { violation: violation.kind } : {}),
   };

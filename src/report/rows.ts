@@ -1,5 +1,6 @@
 import { ascii } from './ascii.ts';
 import type { RunReport, SourceLines, Step, StepFrame } from '../scenario/result.ts';
+import { withFlushes, withMeetings, withoutIdleFlushes } from './flushes.ts';
 import { statementText } from './statement.ts';
 
 /** The rows of a diagram, before they are laid out in columns or tagged (R4 to R11). */
@@ -25,7 +26,8 @@ export type Detail = 'full' | 'auto' | 'min';
 const WHOLE = 40;
 
 export function rowsOf(run: RunReport, detail: Detail, source: SourceLines): Row[] {
-  const visible = run.steps.filter((step) => !step.ghost || step.violation !== null);
+  const steps = withoutIdleFlushes(withFlushes(withMeetings(run.steps), source));
+  const visible = steps.filter((step) => !step.ghost || step.violation !== null);
   const shown = inColumns(visible, run.columns);
   const whole = layOut(shown, () => true, source);
   if (detail === 'full' || (detail === 'auto' && whole.length <= WHOLE)) return whole;
@@ -54,7 +56,8 @@ const TELLING: ReadonlySet<string> = new Set(['call_rcu', 'send_ipi', 'wait_ipi'
  * CPU does that another notices, and how the violator protects itself.
  */
 function worthShowing(run: RunReport, step: Step): boolean {
-  if (step.violation || step.event || step.meets || TELLING.has(step.op)) return true;
+  if (step.violation || step.meets || TELLING.has(step.op)) return true;
+  if (step.event) return step.flushes === undefined;
   const { violation } = run;
   if (!violation) return false;
   if (step.op === 'free_page') return step.objects.includes(violation.object);
@@ -179,7 +182,8 @@ function show(rows: Row[], thread: Thread, step: Step, source: SourceLines): voi
   const failing = step.violation !== null;
   if (step.event !== null) {
     const depth = isBeginning(step) ? thread.base - 1 : thread.base;
-    rows.push({ ...row(step, depth, `<${step.event}>`, failing ? comment : null), failing });
+    const remark = failing || step.flushes !== undefined ? comment : null;
+    rows.push({ ...row(step, depth, `<${step.event}>`, remark), failing });
     return;
   }
   openFrames(rows, thread, step, step.frames.length);

@@ -34,16 +34,27 @@ function summary(results: readonly VariantResult[], { painter, width: most }: Te
     const start = `  ${result.variant.padEnd(width)}   ${word}   ${counts[at]?.padEnd(runsWidth)}  `;
     const column = 2 + width + 3 + wordWidth + 3 + runsWidth + 2;
     const own = remark(result, common);
-    const other = result.machineTitle === first.machineTitle ? '' : `(${result.machineTitle})`;
+    const other = differs(result, first);
     return [start, ...remarkLines(own, other, column, most)].join('').replace(/ +$/gm, '');
   });
   return [
-    `${first.scenario}    ${first.machineTitle}, SC`,
+    `${first.scenario}    ${first.machineTitle}, ${MODELS[first.model]}`,
     '',
     ...rows,
     '',
     ...assumptionLine(common, most),
   ].join('\n');
+}
+
+const MODELS: Readonly<Record<VariantResult['model'], string>> = { sc: 'SC', tso: 'TSO' };
+
+/** What the headline says of the first variant and is not true of this one. */
+function differs({ machineTitle, model }: VariantResult, first: VariantResult): string {
+  const parts = [
+    ...(machineTitle === first.machineTitle ? [] : [machineTitle]),
+    ...(model === first.model ? [] : [MODELS[model]]),
+  ];
+  return parts.length === 0 ? '' : `(${parts.join(', ')})`;
 }
 
 /** A remark has at least so much room, or it stands below its row. */

@@ -6,9 +6,9 @@ import { sample } from '../explore/sample.ts';
 import { VIOLATION_KINDS, type ViolationKind } from '../machine/violation.ts';
 import type { Certificate, LimitHit, RunReport, VariantResult, Verdict } from './result.ts';
 import { Pass, type PassOptions, type ShardPool } from './pass.ts';
-import { buildVariant, definitionOf, type Observation } from './program.ts';
+import { buildVariant, definitionOf, type Observation, type VariantDefinition } from './program.ts';
 import { recordRun } from './record.ts';
-import type { Scenario, ScenarioDefinition, Variant } from './scenario.ts';
+import type { Scenario, Variant } from './scenario.ts';
 import { formatToken } from './token.ts';
 import { assumptions, columnsOf, neverCalledPatches, variantFingerprint } from './facts.ts';
 
@@ -87,7 +87,7 @@ class Check {
   private readonly scenario: Scenario;
   private readonly name: string;
   private readonly options: CheckOptions;
-  private readonly definition: ScenarioDefinition<unknown>;
+  private readonly definition: VariantDefinition;
   private readonly variant: Variant<unknown>;
   private readonly started: number;
   private limit: LimitHit | null = null;
@@ -193,7 +193,7 @@ class Check {
       ...where,
       machine: machine.name,
       machineTitle: machine.title,
-      model: 'sc',
+      model: this.definition.model,
       config: { ...machine.arch.config, ...this.definition.config },
       expected: { verdict: this.variant.expected, kinds: this.variant.kinds },
       verdict,

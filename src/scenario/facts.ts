@@ -1,5 +1,6 @@
 import type { Run } from '../explore/run.ts';
-import { definitionOf } from './program.ts';
+import type { ArchDescriptor } from '../machine/arch.ts';
+import { definitionOf, type VariantDefinition } from './program.ts';
 import type { VariantResult } from './result.ts';
 import type { Scenario, ScenarioDefinition, Variant } from './scenario.ts';
 
@@ -8,12 +9,13 @@ import type { Scenario, ScenarioDefinition, Variant } from './scenario.ts';
 /** Six hex digits over everything that says what the variant is, except library code. */
 export function variantFingerprint(scenario: Scenario, name: string): string {
   const definition = definitionOf(scenario, name);
-  const { machine, run, config, alloc, setup } = definition;
+  const { machine, model, run, config, alloc, setup } = definition;
   const variant = scenario.definition.variants[name] as Variant<unknown>;
   const parts = [
     scenario.id,
     name,
     machine.name,
+    ...(model === 'sc' ? [] : [model]),
     machine.cpus.map((cpu) => cpu.name).join(),
     JSON.stringify([machine.preempt, config, alloc, definition.foreign]),
     setup.toString(),
@@ -60,11 +62,17 @@ export function neverCalledPatches(
     .map(({ target, site }) => ({ name: target.title, site }));
 }
 
+/** Of a processor that reorders more, this is an assumption about what the kernel runs on. */
+function totalStoreOrder({ title, weaklyOrdered }: ArchDescriptor): string {
+  const name = 'total store order (x86-TSO)';
+  return weaklyOrdered ? `${name}, which is more than ${title} promises` : name;
+}
+
 /** Parameters of the environment: part of the question, so printed with the answer. */
-export function assumptions(definition: ScenarioDefinition<unknown>): string[] {
-  const { machine, alloc } = definition;
+export function assumptions(definition: VariantDefinition): string[] {
+  const { machine, model, alloc } = definition;
   const list = [
-    `sequential consistency`,
+    model === 'sc' ? 'sequential consistency' : totalStoreOrder(machine.arch),
     `${machine.cpus.length} CPU${machine.cpus.length === 1 ? '' : 's'}`,
   ];
   for (const [name, times] of Object.entries(machine.preempt)) {

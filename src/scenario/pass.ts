@@ -8,11 +8,12 @@ import {
   type ShardBounds,
   type ShardResult,
 } from '../explore/shards.ts';
+import type { MemoryModel } from '../machine/store-buffers.ts';
 import { calledPatches } from './facts.ts';
 import { judge } from './plain.ts';
 import { View } from './predicates.ts';
 import { buildVariant, definitionOf, type BuiltVariant, type Observation } from './program.ts';
-import type { Scenario, Variant } from './scenario.ts';
+import { underModel, type Scenario, type Variant } from './scenario.ts';
 
 /**
  * One exploration of a variant, with an observer or without; whole, or in shards that other threads explore,
@@ -20,6 +21,8 @@ import type { Scenario, Variant } from './scenario.ts';
  */
 export interface PassJob {
   readonly variant: string;
+  /** The memory model, which may not be the declared one. */
+  readonly model: MemoryModel;
   /** The observed predicate, by its name. */
   readonly observe: { readonly name: string; readonly mode: Observation['mode'] } | null;
 }
@@ -72,6 +75,7 @@ export class Pass {
     this.variant = scenario.definition.variants[name] as Variant<unknown>;
     this.job = {
       variant: name,
+      model: definitionOf(scenario, name).model,
       observe: observe ? { name: observe.name, mode: observe.mode } : null,
     };
     this.built = buildVariant(scenario, name, { traced: true, ...(observe ? { observe } : {}) });
@@ -137,7 +141,8 @@ export class Pass {
 }
 
 /** The pass that a job describes: what a thread of a pool makes of it. */
-export function passOf(scenario: Scenario, { variant, observe }: PassJob): Pass {
+export function passOf(declared: Scenario, { variant, model, observe }: PassJob): Pass {
+  const scenario = underModel(declared, model);
   if (!observe) return new Pass(scenario, variant);
   const { name, mode } = observe;
   return new Pass(scenario, variant, observation(scenario, variant, name, mode));

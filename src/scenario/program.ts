@@ -3,6 +3,7 @@ import type { Actor } from '../machine/actor.ts';
 import { Machine } from '../machine/machine.ts';
 import { foreign_owner } from '../machine/ops/pages.ts';
 import { defineOp, perform, type Steps } from '../machine/op.ts';
+import type { MemoryModel } from '../machine/store-buffers.ts';
 import { all_sanitizers } from '../sanitizers/index.ts';
 import {
   View,
@@ -32,12 +33,16 @@ export interface Observation {
   readonly mode: 'always' | 'sometimes';
 }
 
-export function definitionOf(scenario: Scenario, name: string): ScenarioDefinition<unknown> {
+/** A scenario as one of its variants has it. */
+export type VariantDefinition = ScenarioDefinition<unknown> & { readonly model: MemoryModel };
+
+export function definitionOf(scenario: Scenario, name: string): VariantDefinition {
   const base = scenario.definition;
   const variant = base.variants[name] as Variant<unknown>;
   return {
     ...base,
     machine: variant.machine ?? base.machine,
+    model: variant.model ?? base.model ?? 'sc',
     run: variant.run ?? base.run,
     setup: variant.setup ?? base.setup,
     ...(variant.foreign === undefined ? {} : { foreign: variant.foreign }),
@@ -70,6 +75,7 @@ export function buildVariant(
   const spec = definition.machine;
   const machine = new Machine({
     arch: spec.arch,
+    model: definition.model,
     cpus: spec.cpus,
     sanitizers: all_sanitizers,
     settings: { config: definition.config, gfp_nowait: definition.alloc?.GFP_NOWAIT },
@@ -167,6 +173,7 @@ function bystander(name: string, column: string): Omit<Actor, 'index' | 'kind'> 
 }
 
 const observeOp = defineOp('observe', {
+  ordering: 'none',
   exec: (_machine, _who, [evaluate]: [() => boolean]) => evaluate(),
   describe: (_machine, who, _args, holds) => ({
     comment: `'${who.name}' ${holds === true ? 'holds' : 'does not hold'} here`,

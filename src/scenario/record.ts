@@ -3,6 +3,7 @@ import { endViolations, waiting } from '../explore/ends.ts';
 import { Run, type Program, type Schedule } from '../explore/run.ts';
 import { conflicts } from '../machine/cells.ts';
 import type { Actor } from '../machine/actor.ts';
+import { flushOp } from '../machine/ops/store-buffer.ts';
 import { siteOf, type TrieNode } from '../machine/coroutine.ts';
 import type { Frame } from '../machine/fn.ts';
 import type { Violation, ViolationKind } from '../machine/violation.ts';
@@ -39,6 +40,8 @@ class Recorder {
   private readonly steps: Step[] = [];
   private readonly names: string[] = [];
   private violation: ViolationReport | null = null;
+  /** With store buffers: which step has issued each entry of each buffer. */
+  private readonly issuedBy: number[][] = [];
 
   constructor(program: Program, options: RecordOptions) {
     this.run = new Run(program);
@@ -105,10 +108,32 @@ class Recorder {
         `step ${run.depth}: the choice has ${outcomes} outcomes, the token's run took number ${outcome + 1}`,
       );
     }
+    const buffered = this.noteIssued();
     const found = run.found.find((violation) => this.isShown(violation));
     if (found) this.violation ??= reported(found);
     this.names.push(node.op?.def.name ?? '');
-    this.steps.push(this.describe(actor, node, found ? reported(found) : null));
+    this.steps.push({
+      ...this.describe(actor, node, found ? reported(found) : null),
+      ...(buffered ? { buffered } : {}),
+      ...this.flushed(node),
+    });
+  }
+
+  /** Has the step put something into a store buffer? */
+  private noteIssued(): true | undefined {
+    let noted: true | undefined;
+    this.run.machine.buffers?.issuedSoFar().forEach((count, buffer) => {
+      const by = (this.issuedBy[buffer] ??= []);
+      for (; by.length < count; noted = true) by.push(this.steps.length + 1);
+    });
+    return noted;
+  }
+
+  private flushed(node: TrieNode): Pick<Step, 'flushes'> {
+    if (node.op?.def !== flushOp) return {};
+    const [buffer, at] = node.op.args as [number, number];
+    const flushes = this.issuedBy[buffer]?.[at];
+    return flushes === undefined ? {} : { flushes };
   }
 
   private isShown(violation: Violation): boolean {

@@ -1,5 +1,6 @@
 import type { Site } from '../base/errors.ts';
 import type { KernelConfig } from '../machine/arch.ts';
+import type { MemoryModel } from '../machine/store-buffers.ts';
 import type { ViolationKind } from '../machine/violation.ts';
 
 /**
@@ -32,6 +33,10 @@ export interface Step {
   readonly meets: boolean;
   /** Where the statement stands in the source, as a stack position. */
   readonly site: Site | null;
+  /** With store buffers: it stores (or does what follows earlier stores), and others do not see that yet. */
+  readonly buffered?: true;
+  /** With store buffers: the row number of the step whose store reaches memory in this one. */
+  readonly flushes?: number;
   /** A sanitizer's own step: shown only if it found something. */
   readonly ghost: boolean;
   /** What it found. */
@@ -121,7 +126,7 @@ export interface VariantResult {
   readonly machine: string;
   /** For people: `x86-64 KVM guest, 2 vCPUs`. */
   readonly machineTitle: string;
-  readonly model: 'sc';
+  readonly model: MemoryModel;
   /** How the kernel is configured: of the scenario, the variant and the architecture. */
   readonly config: KernelConfig;
   /** Declared verdict; for `fails`, with its kinds: each of them, and no other. No kinds: any. */

@@ -4,6 +4,7 @@ import type { ArchDescriptor, KernelConfig } from '../machine/arch.ts';
 import type { Patch } from '../machine/fn.ts';
 import type { Machine } from '../machine/machine.ts';
 import type { Steps } from '../machine/op.ts';
+import type { MemoryModel } from '../machine/store-buffers.ts';
 import type { ViolationKind } from '../machine/violation.ts';
 import type { Predicate, StatePredicate } from './predicates.ts';
 import { validate } from './validate.ts';
@@ -34,6 +35,8 @@ export interface AllocationSettings {
 
 export interface ScenarioDefinition<S> {
   readonly machine: MachineSpecification;
+  /** `sc` (the default): every store is in memory at once. `tso`: store buffers, as x86 has them. */
+  readonly model?: MemoryModel;
   readonly config?: Partial<KernelConfig>;
   readonly alloc?: AllocationSettings;
   /** Makes the initial state. Runs once per exploration, before the first step. */
@@ -55,6 +58,7 @@ export interface ScenarioDefinition<S> {
 }
 
 export interface VariantOptions<S = never> {
+  readonly model?: MemoryModel;
   readonly config?: Partial<KernelConfig>;
   readonly alloc?: AllocationSettings;
   readonly foreign?: number;
@@ -112,6 +116,15 @@ export function scenario<S>(id: string, definition: ScenarioDefinition<S>): Scen
     definition: definition as unknown as ScenarioDefinition<unknown>,
     site: site ?? null,
   });
+}
+
+/** The scenario with all its variants under one memory model, whatever they say. */
+export function underModel(declared: Scenario, model: MemoryModel): Scenario {
+  const variants = Object.entries(declared.definition.variants).map(
+    ([name, variant]) => [name, { ...variant, model }] as const,
+  );
+  const definition = { ...declared.definition, variants: Object.fromEntries(variants) };
+  return Object.freeze({ ...declared, definition });
 }
 
 export function isScenario(value: unknown): value is Scenario {

@@ -9,22 +9,24 @@ import type { Actor } from '../machine/actor.ts';
  * takes, the outcome of the last of them if it is not the first (`+1`), and two characters of a hash of
  * the steps' names, so that a token that no longer fits says where.
  *
- *     a, b, c, ...   tasks in scenario order (without h, i, r, o)
+ *     a, b, c, ...   tasks in scenario order (without h, i, r, o, s)
  *     hA, hB, ...    hosts, in scenario order
  *     iA, iB, ...    interrupt handlers, in the order in which this run creates them
  *     rA, rB, ...    RCU callbacks, likewise
  *     oA             the observer of a state predicate
+ *     sA, sB, ...    store buffers, in the order of the CPUs
  *
  * `1.` is the version of this format. Decoders of old versions are never removed.
  */
 export const TOKEN_VERSION = 1;
 
-const TASKS = 'abcdefgjklmnpqstuvwxyz';
+const TASKS = 'abcdefgjklmnpqtuvwxyz';
 const KIND_LETTERS: Readonly<Record<string, Actor['kind']>> = {
   h: 'host',
   i: 'irq',
   r: 'softirq',
   o: 'observer',
+  s: 'buffer',
 };
 
 export interface Segment {
@@ -96,7 +98,7 @@ export function decodeSchedule(text: string): readonly Segment[] {
     );
   }
   return parts.map((part): Segment => {
-    const match = /^(?:([a-gj-np-qs-z])|([hiro])([A-Z]))(\d+)(?:\+(\d+))?-([0-9a-z]{2})$/.exec(
+    const match = /^(?:([a-gj-np-qt-z])|([hiros])([A-Z]))(\d+)(?:\+(\d+))?-([0-9a-z]{2})$/.exec(
       part,
     );
     if (!match) throw malformed(text, part);

@@ -53,6 +53,7 @@ export function validate(
     checkActors(name, machine, run, site);
     checkConfig(name, machine, { ...definition.config, ...variant.config }, site);
     checkAllocation(name, { ...definition.alloc, ...variant.alloc }, site);
+    checkModel(name, variant.model ?? definition.model, site);
     for (const each of variant.patches ?? []) checkPatch(name, each, site);
     if (Object.keys(machine.preempt).length > 0 && !definition.host) {
       refuse(
@@ -69,6 +70,7 @@ export function validate(
 
 const SCENARIO_FIELDS: readonly string[] = [
   'machine',
+  'model',
   'config',
   'alloc',
   'setup',
@@ -88,6 +90,7 @@ const VARIANT_FIELDS: readonly string[] = [
   'foreign',
   'patches',
   'machine',
+  'model',
   'setup',
   'run',
 ];
@@ -317,6 +320,21 @@ function checkConfig(
   const reason = spec.arch.impossible?.({ ...spec.arch.config, ...config });
   if (reason)
     refuse('E109', reason, site, [`variant '${variant}'`], 'remove it, or use another machine');
+}
+
+const MODELS: readonly unknown[] = ['sc', 'tso', undefined];
+
+function checkModel(variant: string, model: unknown, site: Site | undefined): void {
+  if (MODELS.includes(model)) return;
+  refuse(
+    'E109',
+    `no memory model '${String(model)}'`,
+    site,
+    [
+      `variant '${variant}'; known: sc (sequential consistency), tso (store buffers, as x86 has them)`,
+    ],
+    didYouMean(String(model), ['sc', 'tso']) ?? 'use one of them',
+  );
 }
 
 const GFP_NOWAIT = ['ok', 'fails', 'either'];

@@ -150,8 +150,8 @@ test('E108: a misspelt field', async () => {
       --> FOLDER/misspelt.ts:5:16
     5 | export default scenario('misspelt', {
       |                ^^^^^^^^
-    note: known: machine, config, alloc, setup, run, host, foreign, always,
-          sometimes, variants
+    note: known: machine, model, config, alloc, setup, run, host, foreign,
+          always, sometimes, variants
     help: did you mean 'always'?                                        [E108]
     exit 2"
   `);

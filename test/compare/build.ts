@@ -36,6 +36,7 @@ import type { KmemCache } from '../../src/kernel/mm/slab.ts';
 import { tree_call_rcu, tree_synchronize_rcu } from '../../src/kernel/kernel/rcu-tree.ts';
 import type { SlabObject } from '../../src/machine/ops/slab.ts';
 import { queue_callback, rcu_nest, wait_grace_period } from '../../src/machine/ops/rcu.ts';
+import { smp_mb } from '../../src/machine/ops/store-buffer.ts';
 import * as tlb from '../../src/machine/ops/tlb.ts';
 import { all_sanitizers } from '../../src/sanitizers/index.ts';
 import { holds, observeOp, severalOp } from './ops.ts';
@@ -94,6 +95,7 @@ class World {
   constructor(spec: Spec) {
     this.machine = new Machine({
       arch: two_levels,
+      model: spec.model,
       cpus: spec.cpus.map(({ virtual }, at) => ({ name: `CPU${at}`, virtual })),
       sanitizers: all_sanitizers,
     });
@@ -225,6 +227,9 @@ class World {
       }
       case 'add-unless':
         local.number = (yield* mem.atomic_add_unless(word(stmt.word), 1, stmt.unless)) ? 1 : 0;
+        break;
+      case 'mb':
+        yield* smp_mb();
         break;
       case 'if':
         yield* this.block(local.number % 2 !== 0 ? stmt.body : stmt.otherwise, local);

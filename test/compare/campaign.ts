@@ -1,3 +1,4 @@
+import type { MemoryModel } from '../../src/machine/store-buffers.ts';
 import { compare, explain, shrink } from './compare.ts';
 import { FAMILY_NAMES, generate } from './generate.ts';
 
@@ -8,6 +9,7 @@ export interface Campaign {
   readonly programs: number;
   readonly seed: number;
   readonly families?: readonly string[];
+  readonly model: MemoryModel;
   /** Plain enumeration beyond this is given up and counted as too large. */
   readonly maxRuns?: number;
   /** How many mismatches are made smaller and printed. */
@@ -25,7 +27,7 @@ export { FAMILY_NAMES };
 
 /** Compares the programs of one family. */
 function family(name: string, campaign: Campaign, shown: { left: number }): Totals {
-  const { programs, seed, maxRuns = 20_000, print } = campaign;
+  const { programs, seed, model, maxRuns = 20_000, print } = campaign;
   const sum = {
     large: 0,
     plain: 0,
@@ -37,7 +39,7 @@ function family(name: string, campaign: Campaign, shown: { left: number }): Tota
   };
   const started = performance.now();
   for (let index = 0; index < programs; index++) {
-    const spec = generate(name, seed, index, maxRuns);
+    const spec = generate(name, seed, index, maxRuns, model);
     const comparison = compare(spec, maxRuns);
     if (comparison.skipped) sum.large++;
     sum.plain += comparison.plain;
@@ -77,7 +79,7 @@ const HEADER =
 export function run(campaign: Campaign): Totals {
   const total: Totals = { programs: 0, compared: 0, mismatches: 0 };
   const shown = { left: campaign.show ?? 1 };
-  campaign.print(`seed ${campaign.seed}\n${HEADER}`);
+  campaign.print(`seed ${campaign.seed}, model ${campaign.model}\n${HEADER}`);
   for (const name of campaign.families ?? FAMILY_NAMES) {
     const { programs, compared, mismatches } = family(name, campaign, shown);
     total.programs += programs;

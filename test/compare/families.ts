@@ -63,6 +63,7 @@ const xchg: Maker = (r) => ({ op: 'xchg', word: word(r), value: value(r) });
 const add: Maker = (r) => ({ op: 'add', word: word(r), value: { received: false, plus: 1 } });
 const cas: Maker = (r) => ({ op: 'cas', word: word(r), old: r.below(3), value: value(r) });
 const addUnless: Maker = (r) => ({ op: 'add-unless', word: word(r), unless: r.below(2) });
+const mb: Maker = () => ({ op: 'mb' });
 const wait: Maker = (r) => ({ op: 'wait', words: someWords(r), condition: condition(r) });
 const choose: Maker = (r) => ({ op: 'choose', options: r.between(2, 3) });
 const branch =
@@ -208,6 +209,22 @@ export const FAMILIES: Readonly<Record<string, Family>> = {
       [3, cas],
       [1, addUnless],
       [2, branch(...plainMemory)],
+    ],
+  },
+  barriers: {
+    locks: 2,
+    actors: [2, 3],
+    length: [2, 4],
+    statements: [
+      [5, write],
+      [5, read],
+      [1, mb],
+      [1, wait],
+      [0.5, cas],
+      [0.5, add],
+      [0.5, addUnless],
+      [1, locked(['spin', 'write', 'try', 'mutex'], write, read)],
+      [0.5, branch(write, read, mb)],
     ],
   },
   locks: {

@@ -7,6 +7,7 @@ import {
   type Family,
   type Maker,
 } from './families.ts';
+import type { MemoryModel } from '../../src/machine/store-buffers.ts';
 import { Random } from './random.ts';
 import { PAGES, type ActorSpec, type CheckSpec, type Spec, type Stmt } from './spec.ts';
 
@@ -70,7 +71,20 @@ function growGracePeriod(created: number[], callback: number): void {
   if (created.length < 6) created.push(2 + callback);
 }
 
-/** Upper estimate of the number of interleavings. */
+/** Stores, and what else goes through store buffers. */
+function stores(stmt: Stmt): number {
+  const inner = 'body' in stmt && stmt.op !== 'several' ? stmt.body : [];
+  const all = [...inner, ...(stmt.op === 'if' ? stmt.otherwise : [])];
+  const own = BUFFERED.has(stmt.op) || (stmt.op === 'lock' && stmt.mode !== 'mutex') ? 1 : 0;
+  return own + all.reduce((sum, each) => sum + stores(each), 0);
+}
+
+const BUFFERED: ReadonlySet<string> = new Set([
+  ...['write', 'publish', 'deref-write', 'set-entry', 'map-page'],
+  ...['irq-off', 'preempt-off', 'rcu', 'call-rcu'],
+]);
+
+/** Upper estimate of the number of interleavings; a rough one with store buffers. */
 function interleavings(spec: Spec): number {
   const counts: number[] = [];
   for (const { body } of spec.actors) {
@@ -78,6 +92,13 @@ function interleavings(spec: Spec): number {
   }
   let total = 0;
   let ways = 1;
+  if (spec.model === 'tso') {
+    for (const { body } of [...spec.actors, ...spec.handlers.map((body) => ({ body }))]) {
+      const flushed = body.reduce((sum, stmt) => sum + stores(stmt), 0);
+      counts.push(flushed);
+      ways /= 2 ** flushed; // each after it was issued
+    }
+  }
   for (const count of counts) {
     for (let step = 1; step <= count; step++) ways *= ++total / step;
   }
@@ -86,7 +107,7 @@ function interleavings(spec: Spec): number {
 
 const TASK = { kind: 'task', shared: false, daemon: false } as const;
 
-function draw(random: Random, family: string, limit: number): Spec {
+function draw(random: Random, family: string, limit: number, model: MemoryModel): Spec {
   const shape = family === 'mixed' ? mixture(random) : FAMILIES[family]!;
   const count = random.between(...shape.actors);
   const body = (statements = shape.statements, length = shape.length): Stmt[] =>
@@ -134,6 +155,7 @@ function draw(random: Random, family: string, limit: number): Spec {
   );
   const spec: Spec = {
     family,
+    model,
     words: random.some(WORDS, () => (random.chance(0.7) ? 0 : 1)),
     locks: shape.locks ?? 0,
     pointers: shape.pointers ?? 0,
@@ -150,7 +172,7 @@ function draw(random: Random, family: string, limit: number): Spec {
       ? [random.chance(0.8) ? 'X' : null, random.chance(0.5) ? random.of(['X', 'Y']) : null]
       : [],
   };
-  return interleavings(spec) <= limit ? spec : draw(random, family, limit);
+  return interleavings(spec) <= limit ? spec : draw(random, family, limit, model);
 }
 
 function tables(random: Random): [number, string][] {
@@ -186,12 +208,19 @@ function mixture(random: Random): Family {
 }
 
 /** Program `index` of a family. At most about `limit` interleavings. */
-export function generate(family: string, seed: number, index: number, limit = 20_000): Spec {
+export function generate(
+  family: string,
+  seed: number,
+  index: number,
+  limit = 20_000,
+  model: MemoryModel = 'sc',
+): Spec {
   let mixed = seed >>> 0;
   for (const char of family) mixed = (Math.imul(mixed, 31) + char.charCodeAt(0)) >>> 0;
   return draw(
     new Random(Math.imul(mixed, 0x9e3779b1) + Math.imul(index + 1, 0x85ebca6b)),
     family,
     limit,
+    model,
   );
 }

@@ -1,3 +1,4 @@
+import type { MemoryModel } from '../../src/machine/store-buffers.ts';
 import type { Built } from './build.ts';
 import type { Mistakes } from './compare.ts';
 
@@ -7,6 +8,7 @@ export interface PlantedMistake {
   readonly mistakes: Mistakes;
   /** The feature whose programs show it. */
   readonly family: string;
+  readonly model?: MemoryModel;
   readonly programs: number;
 }
 
@@ -46,6 +48,15 @@ function silentInterruptEnable(program: Built): void {
     if (enabling && own) cells.poke(cell, value);
     else set(cell, value);
   };
+}
+
+/** A load that its own CPU's buffered store serves conflicts with nobody. */
+function naiveForwarding(program: Built): void {
+  const { buffers, cells } = program.machine;
+  if (buffers === null) throw new Error('there is nothing to forward');
+  const forwarded = buffers.forwarded.bind(buffers);
+  const blind = { get: cells.peek.bind(cells) };
+  buffers.forwarded = (_read, who, word) => forwarded(blind, who, word);
 }
 
 export const planted: readonly PlantedMistake[] = [
@@ -89,6 +100,19 @@ export const planted: readonly PlantedMistake[] = [
     name: 'a state predicate evaluated only after writers of the words that it last read',
     mistakes: { asymmetricChecks: true },
     family: 'checks',
+    programs: 300,
+  },
+  {
+    name: 'outcomes of a step lost where the search comes back to a node',
+    mistakes: { engine: { lostChoice: true } },
+    family: 'choose',
+    programs: 300,
+  },
+  {
+    name: 'a forwarded load that conflicts with nobody',
+    mistakes: { sabotage: naiveForwarding },
+    family: 'barriers',
+    model: 'tso',
     programs: 300,
   },
 ];

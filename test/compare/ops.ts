@@ -1,4 +1,5 @@
 import type { Reader } from '../../src/machine/cells.ts';
+import type { Machine } from '../../src/machine/machine.ts';
 import type { Word } from '../../src/machine/memory.ts';
 import { defineOp } from '../../src/machine/op.ts';
 import type { Condition, Micro } from './spec.ts';
@@ -26,6 +27,7 @@ export function holds(condition: Condition, values: readonly (() => number)[]): 
 }
 
 export const severalOp = defineOp('several', {
+  ordering: 'full',
   guard: (
     read: Reader,
     _m,
@@ -55,10 +57,10 @@ export const severalOp = defineOp('several', {
         continue;
       }
       if (micro.do === 'read') t = m.cells.get(words[micro.word]!.cell);
-      else if (micro.do === 'write') m.cells.set(words[micro.word]!.cell, (t + micro.plus) % 4);
-      else if (micro.do === 'update') m.cells.add(words[micro.word]!.cell, 1);
+      else if (micro.do === 'write') m.memory.store(words[micro.word]!, (t + micro.plus) % 4);
+      else if (micro.do === 'update') update(m, words[micro.word]!);
       else if (micro.do === 'read-at') t = m.cells.get(at(t + micro.plus).cell);
-      else if (micro.do === 'write-at') m.cells.set(at(t).cell, micro.plus);
+      else if (micro.do === 'write-at') m.memory.store(at(t), micro.plus);
       else if (micro.do === 'outcome') t = m.outcome;
       else skip = t === 0;
     }
@@ -66,7 +68,14 @@ export const severalOp = defineOp('several', {
   },
 });
 
+/** Adds one in a way that commutes; with store buffers every store must be known to be one. */
+function update(m: Machine, word: Word): void {
+  if (m.buffers === null) m.cells.add(word.cell, 1);
+  else m.memory.store(word, m.memory.load(word) + 1);
+}
+
 export const observeOp = defineOp('observe', {
+  ordering: 'none',
   exec: (
     m,
     who,

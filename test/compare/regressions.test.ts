@@ -10,6 +10,7 @@ function actor(cpu: number, ...body: Stmt[]): ActorSpec {
 
 const nothing: Spec = {
   family: 'regression',
+  model: 'sc',
   words: [0, 0, 0],
   locks: 0,
   pointers: 1,

@@ -1,3 +1,5 @@
+import type { MemoryModel } from '../../src/machine/store-buffers.ts';
+
 /**
  * Generated programs as data: they can be printed, shrunk and built again for each engine. `build.ts` gives
  * them their meaning, `generate.ts` makes them up.
@@ -43,6 +45,7 @@ export type Stmt =
   | { readonly op: 'add'; readonly word: number; readonly value: Value }
   | { readonly op: 'cas'; readonly word: number; readonly old: number; readonly value: Value }
   | { readonly op: 'add-unless'; readonly word: number; readonly unless: number }
+  | { readonly op: 'mb' }
   | { readonly op: 'if'; readonly body: readonly Stmt[]; readonly otherwise: readonly Stmt[] }
   | { readonly op: 'choose'; readonly options: number }
   | { readonly op: 'assume-nonzero' }
@@ -145,6 +148,7 @@ export interface CheckSpec {
 
 export interface Spec {
   readonly family: string;
+  readonly model: MemoryModel;
   readonly words: readonly number[];
   /** How many locks there are, and how many words for pointers to frames. */
   readonly locks: number;
@@ -220,7 +224,7 @@ function lines(body: readonly Stmt[], indent: string): string[] {
 /** The program for people. */
 export function text(spec: Spec): string {
   const out = [
-    `family ${spec.family}; words ${spec.words.join(' ')}; locks ${spec.locks}`,
+    `family ${spec.family}, ${spec.model}; words ${spec.words.join(' ')}; locks ${spec.locks}`,
     `cpus ${spec.cpus.map((cpu) => `${cpu.virtual ? 'virtual' : 'real'}:${cpu.root ?? 'none'}`).join(' ')}`,
   ];
   if (spec.pointers > 0) out.push(`pointers ${plain(spec.pointing)}`);

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { renderDiagram, type DiagramOptions } from '../../src/report/diagram.ts';
-import type { RunReport } from '../../src/scenario/result.ts';
+import type { RunReport, Step } from '../../src/scenario/result.ts';
 import { event, frames, report, sourceOf, statement, step } from './make.ts';
 import { SAMPLE, SAMPLE_COLUMNS, SAMPLE_SOURCE, SAMPLE_TAGGED, USE_AFTER_FREE } from './sample.ts';
 
@@ -370,5 +370,85 @@ describe('a run of more than 40 rows', () => {
     const text = draw(run, sources, { detail: 'full' });
     expect(text.match(/spin_lock\(mm->ptl\);/g)).toHaveLength(40);
     expect(text).not.toContain('...');
+  });
+});
+
+describe('store buffers', () => {
+  const sources: string[] = [];
+  const store = statement(sources, 'CPU0', 'yield* WRITE_ONCE(x, 1);', { buffered: true });
+  const load = statement(sources, 'CPU0', 'const y = yield* READ_ONCE(y);', { comment: '0' });
+  const other = statement(sources, 'CPU1', 'const x = yield* READ_ONCE(x);', { comment: '0' });
+  const flush = (flushes: number, more: Partial<Step> = {}): Step =>
+    event('CPU0', 'reaches memory', {
+      actor: 'store buffer of CPU0',
+      op: 'flush',
+      flushes,
+      ...more,
+    });
+  const both = (...steps: readonly Step[]): RunReport => report(['CPU0', 'CPU1'], steps);
+
+  it('says that a store is in one, and when it reaches memory', () => {
+    expect(draw(both(store, other, flush(1)), sources)).toBe(`
+  CPU0                                 CPU1
+  ----                                 ----
+  WRITE_ONCE(x, 1);  // in the store buffer
+
+                                       x = READ_ONCE(x);  // 0
+
+  <WRITE_ONCE(x, 1) reaches memory>
+`);
+  });
+
+  it('are not mentioned where nobody else does anything in between', () => {
+    expect(draw(both(store, load, flush(1), other), sources)).toBe(`
+  CPU0                                 CPU1
+  ----                                 ----
+  WRITE_ONCE(x, 1);
+  y = READ_ONCE(y);  // 0
+
+                                       x = READ_ONCE(x);  // 0
+`);
+  });
+
+  it('a store that never gets to memory stays in one', () => {
+    expect(draw(both(store, other), sources)).toContain(
+      'WRITE_ONCE(x, 1);  // in the store buffer\n',
+    );
+  });
+
+  it('what a store took away is said where it does so', () => {
+    const took = { comment: 'pteA unlinked' };
+    expect(draw(both(store, flush(1, took)), sources)).toContain(
+      'WRITE_ONCE(x, 1);  // pteA unlinked\n',
+    );
+    expect(draw(both(store, other, flush(1, took)), sources)).toMatch(
+      /<WRITE_ONCE\(x, 1\) reaches memory>\s+\/\/ pteA unlinked\n/,
+    );
+  });
+
+  it('a violation is shown where it happens', () => {
+    const violation = { kind: 'use-after-free', actor: 'CPU0', object: 'P', message: '' } as const;
+    expect(draw(both(store, flush(1, { violation })), sources)).toMatch(
+      /<WRITE_ONCE\(x, 1\) reaches memory>\s+\/\/ !!! use-after-free\n/,
+    );
+  });
+
+  it('stands in the tagged layout, too', () => {
+    expect(draw(both(store, other, flush(1)), sources, { layout: 'tagged' })).toContain(
+      '<WRITE_ONCE(x, 1) reaches memory>',
+    );
+  });
+
+  it('in a long diagram, only those stores and flushes that others notice', () => {
+    const filler = Array.from({ length: 45 }, () =>
+      statement(sources, 'CPU1', 'yield* READ_ONCE(z);', { meets: false }),
+    );
+    const idle = statement(sources, 'CPU0', 'yield* WRITE_ONCE(w, 1);', { buffered: true });
+    const steps = (meets: boolean) => both(store, idle, ...filler, flush(1, { meets }), flush(2));
+    const noticed = draw(steps(true), sources);
+    expect(noticed).toContain('WRITE_ONCE(x, 1);  // in the store buffer');
+    expect(noticed).toContain('<WRITE_ONCE(x, 1) reaches memory>');
+    expect(noticed).not.toContain('w, 1');
+    expect(draw(steps(false), sources)).not.toContain('x, 1');
   });
 });

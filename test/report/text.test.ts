@@ -42,6 +42,14 @@ const explored = (more: Partial<VariantResult['explored']>): VariantResult['expl
 });
 
 describe('all as expected', () => {
+  it('names the memory model, and those variants that have another one', () => {
+    const tso = result({ variant: 'b', model: 'tso' });
+    const text = check([result({ variant: 'a' }), tso]);
+    expect(text).toMatch(/^pv-tlb-flush {4}x86-64 KVM guest, 2 vCPUs, SC$/m);
+    expect(text).toMatch(/^ {2}b +safe .*\(TSO\)$/m);
+    expect(check([tso])).toMatch(/^pv-tlb-flush {4}x86-64 KVM guest, 2 vCPUs, TSO$/m);
+  });
+
   it('is one line per variant, the assumptions, and what was explored', () => {
     expect(check([result(), FAILING])).toBe(`pv-tlb-flush    x86-64 KVM guest, 2 vCPUs, SC
 

@@ -122,6 +122,14 @@ did you mean 'CPU0'?`);
     expect(complaint({ alloc: { GFP_NOWAIT: 'either' } })).toBe('nothing');
   });
 
+  test('the memory model', () => {
+    expect(complaint({ model: 'tos' })).toBe(
+      "E109: no memory model 'tos'\nvariant 'linux'; known: sc (sequential consistency), tso (store buffers, as x86 has them)\ndid you mean 'tso'?",
+    );
+    expect(complaint(variant({ model: 'arm' }))).toContain("E109: no memory model 'arm'");
+    expect(complaint({ model: 'tso', ...variant({ model: 'sc' }) })).toBe('nothing');
+  });
+
   test('a kind of violation', () => {
     expect(complaint({ variants: { linux: fails('use-after-fre' as never) } })).toMatch(
       /^E108: no violation 'use-after-fre'[^]*did you mean 'use-after-free'\?$/,

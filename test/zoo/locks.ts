@@ -31,9 +31,10 @@ export function lockinc(n: number): Program {
 }
 
 const awaitCas = defineOp('await_cas', {
+  ordering: 'full',
   guard: (read, _m, _who, [word, old]: [Word, number, number]) => read.get(word.cell) === old,
   exec: (m, _who, [word, , value]) => {
-    m.cells.set(word.cell, value);
+    m.memory.store(word, value);
     return undefined;
   },
 });

@@ -3,6 +3,7 @@ import type { Word } from '../../src/machine/memory.ts';
 import type { Steps } from '../../src/machine/op.ts';
 import { assume } from '../../src/machine/ops/control.ts';
 import { READ_ONCE, WRITE_ONCE } from '../../src/machine/ops/memory.ts';
+import { smp_mb } from '../../src/machine/ops/store-buffer.ts';
 import { build } from './program.ts';
 import { element, times, type Words } from './words.ts';
 
@@ -12,6 +13,11 @@ import { element, times, type Words } from './words.ts';
  */
 const TRIES = 2;
 export const ROUNDS = 2;
+
+/** The full barriers that store buffers make necessary; without them two threads get in. */
+export function* barrier(barriers: boolean): Steps<void> {
+  if (barriers) yield* smp_mb();
+}
 
 /** What a thread knows: its flag, the other's flag, all words, its number. */
 type Body = (own: Word, other: Word, w: Words, i: number) => Steps<unknown>;
@@ -37,10 +43,11 @@ export function* tries(condition: () => Steps<boolean>): Steps<boolean> {
   return false;
 }
 
-export function peterson(): Program {
+export function peterson(barriers = true): Program {
   return pair(function* (own, other, w, i) {
     yield* WRITE_ONCE(own, 1);
     yield* WRITE_ONCE(w.turn!, 1 - i);
+    yield* barrier(barriers);
     const free = (yield* READ_ONCE(other)) !== 1;
     yield* assume(free || (yield* READ_ONCE(w.turn!)) !== 1 - i);
     yield* critical(w, i);
@@ -49,11 +56,12 @@ export function peterson(): Program {
 }
 
 /** Two rounds; every try reads the flag and then the turn, whatever the flag says. */
-export function petersonL(): Program {
+export function petersonL(barriers = true): Program {
   return pair(function* (own, other, w, i) {
     for (let round = 0; round < ROUNDS; round++) {
       yield* WRITE_ONCE(own, 1);
       yield* WRITE_ONCE(w.turn!, 1 - i);
+      yield* barrier(barriers);
       const entered = yield* tries(function* () {
         const flag = yield* READ_ONCE(other);
         const turn = yield* READ_ONCE(w.turn!);
@@ -66,10 +74,11 @@ export function petersonL(): Program {
   });
 }
 
-export function dekkerL(): Program {
+export function dekkerL(barriers = true): Program {
   return pair(function* (own, other, w, i) {
     for (let round = 0; round < ROUNDS; round++) {
       yield* WRITE_ONCE(own, 1);
+      yield* barrier(barriers);
       for (let at = 0; ; at++) {
         if (at === TRIES) return;
         if ((yield* READ_ONCE(other)) === 0) break;
@@ -80,6 +89,7 @@ export function dekkerL(): Program {
         });
         if (!mine) return;
         yield* WRITE_ONCE(own, 1);
+        yield* barrier(barriers);
       }
       yield* critical(w, i + 1);
       yield* WRITE_ONCE(w.turn!, 1 - i);
@@ -89,18 +99,20 @@ export function dekkerL(): Program {
 }
 
 /** Lamport's fast mutex, waiting assumed away, nothing in the critical section. */
-export function lamport(): Program {
+export function lamport(barriers = true): Program {
   return pair(function* (own, other, w, i) {
     const me = i + 1;
     for (;;) {
       yield* WRITE_ONCE(own, 1);
       yield* WRITE_ONCE(w.x!, me);
+      yield* barrier(barriers);
       if ((yield* READ_ONCE(w.y!)) !== 0) {
         yield* WRITE_ONCE(own, 0);
         yield* assume((yield* READ_ONCE(w.y!)) === 0);
         continue;
       }
       yield* WRITE_ONCE(w.y!, me);
+      yield* barrier(barriers);
       if ((yield* READ_ONCE(w.x!)) === me) break;
       yield* WRITE_ONCE(own, 0);
       yield* assume((yield* READ_ONCE(other)) === 0);

@@ -12,6 +12,7 @@ import {
 } from '../../src/machine/memory.ts';
 import type { Steps } from '../../src/machine/op.ts';
 import type { Promised } from '../../src/machine/ops/tlb.ts';
+import type { MemoryModel } from '../../src/machine/store-buffers.ts';
 import { all_sanitizers } from '../../src/sanitizers/index.ts';
 
 /** A machine with one address space: pgd -> pud -> pmd -> pte -> X, everything at index 0. */
@@ -36,6 +37,7 @@ export interface MappedOptions {
   readonly cpus: readonly string[];
   /** The CPUs that have the address space loaded; none by default. */
   readonly loaded?: readonly number[];
+  readonly model?: MemoryModel;
 }
 
 const nobody: Actor = {
@@ -49,9 +51,10 @@ const nobody: Actor = {
   creator: -1,
 };
 
-export function mapX({ cpus, loaded = [] }: MappedOptions): Mapped {
+export function mapX({ cpus, loaded = [], model = 'sc' }: MappedOptions): Mapped {
   const machine = new Machine({
     arch,
+    model,
     cpus: cpus.map((name) => ({ name, virtual: name.startsWith('v') })),
     sanitizers: all_sanitizers,
   });

@@ -1,13 +1,14 @@
-import { ASSUMED, BOUNDED } from '../actor.ts';
+import { ASSUMED, BOUNDED, type Actor } from '../actor.ts';
 import type { Reader } from '../cells.ts';
 import { currentActivation, leaf } from '../fn.ts';
 import type { Machine } from '../machine.ts';
-import { FREE, lifeGeneration, lifeState, type Word } from '../memory.ts';
+import { FREE, LOW_MASK, lifeGeneration, lifeState, type Word } from '../memory.ts';
 import { defineOp, perform, type Op, type Steps } from '../op.ts';
 
 /** Named nondeterminism, waiting, and the two ways to leave a run. */
 
 const chooseOp = defineOp('choose', {
+  ordering: 'none',
   outcomes: (_m, _who, [, options]: [string, readonly unknown[]]) => options.length,
   exec: (m, _who, [, options]) => options[m.outcome],
   describe: (_m, _who, [what], value) => ({ event: `${what}: ${String(value)}` }),
@@ -27,7 +28,34 @@ export function* choose<T extends string | number | boolean>(
  * Everything is read before anything is decided, because each of the cells can end the wait.
  */
 export function contentOf(read: Reader, m: Machine, word: Word): number | null {
-  const value = read.get(word.cell);
+  return judged(read, m, word, read.get(word.cell));
+}
+
+/**
+ * The guard of an op that looks first and needs an empty buffer only for the locked instruction that follows,
+ * unless what it sees is a reason to do nothing.
+ */
+export function lockedUnless(
+  read: Reader,
+  m: Machine,
+  who: Actor,
+  word: Word,
+  doesNothing: (value: number) => boolean,
+): boolean {
+  if (m.buffers === null) return true;
+  const drained = m.buffers.isEmpty(read, who); // asked in any case: either of the two lets it go on
+  const value = contentFor(read, m, who, word);
+  return drained || value === null || doesNothing(value);
+}
+
+/** The same as `who` sees it, whose CPU may have a store to the word in its buffer. */
+function contentFor(read: Reader, m: Machine, who: Actor, word: Word): number | null {
+  const own = m.buffers?.forwarded(read, who, word);
+  if (own === undefined) return contentOf(read, m, word);
+  return judged(read, m, word, typeof own === 'number' ? own : Number(own.bits & LOW_MASK) | 0);
+}
+
+function judged(read: Reader, m: Machine, word: Word, value: number): number | null {
   if (word.frame < 0) return value;
   const life = read.get(m.memory.info(word.frame).life);
   const epoch = read.get(word.epoch);
@@ -36,20 +64,21 @@ export function contentOf(read: Reader, m: Machine, word: Word): number | null {
 }
 
 const awaitOp = defineOp('spin_until', {
+  ordering: 'none', // loads; READ_ONCE() in a loop is no barrier
   guard: (
     read,
     m,
-    _who,
+    who,
     [words, predicate]: [readonly Word[], (...values: number[]) => boolean],
   ) => {
-    const values = words.map((word) => contentOf(read, m, word));
+    const values = words.map((word) => contentFor(read, m, who, word));
     return values.includes(null) || predicate(...(values as number[]));
   },
   exec: (m, who, [words]) => {
     for (const { frame, generation, name } of words) {
       if (!m.dereference(who, frame, generation, name)) return 0;
     }
-    return m.memory.load(words[0] as Word);
+    return m.load(who, words[0] as Word);
   },
   waitsFor: (_m, _who, [words]) => `a change of ${words.map((word) => word.name).join(', ')}`,
 });
@@ -67,6 +96,7 @@ export const spin_until = leaf(function* spin_until(
 });
 
 const assumeOp = defineOp('assume', {
+  ordering: 'none',
   exec: (m, who, [condition]: [boolean]) => {
     if (!condition) m.cells.set(m.cellsOf(who.index).status, ASSUMED);
     return undefined;
@@ -80,6 +110,7 @@ export function* assume(condition: boolean): Steps<void> {
 }
 
 const boundOp = defineOp('bounded', {
+  ordering: 'none',
   exec: (m, who, [_limit]: [number]) => {
     m.cells.set(m.cellsOf(who.index).status, BOUNDED);
     return undefined;
@@ -109,8 +140,13 @@ export function* bounded(limit: number): Generator<number, void, undefined> {
 }
 
 const joinOp = defineOp('join', {
+  ordering: 'full', // whoever waits for an end sleeps, and so does whoever ends: schedule() is a barrier
   guard: (read, m, _who, [actors]: [readonly number[]]) =>
-    actors.every((index) => read.get(m.cellsOf(index).status) !== 0),
+    actors.every(
+      (index) =>
+        read.get(m.cellsOf(index).status) !== 0 &&
+        (m.buffers === null || m.buffers.isEmpty(read, m.actor(index))),
+    ),
   exec: () => undefined,
   waitsFor: (m, _who, [actors]) =>
     `the end of ${actors.map((index) => m.actor(index).name).join(', ')}`,

@@ -2,6 +2,7 @@ import type { Page } from '../memory.ts';
 import { defineOp, perform, type Steps } from '../op.ts';
 
 const guestRootOp = defineOp('guest_root', {
+  ordering: 'none',
   exec: (m, _who, [vcpu]: [number]): Page => {
     const { root, rootGeneration } = m.cpu(vcpu);
     return m.memory.page(m.cells.get(root), m.cells.peek(rootGeneration));

@@ -8,7 +8,10 @@ import { defineOp, perform, type Steps } from '../op.ts';
  */
 
 const outOp = defineOp('sched_out', {
-  guard: (read, m, _who, [vcpu]: [number]) => !isOut(read, m.cpu(vcpu)),
+  ordering: 'full',
+  // A VM exit empties the store buffer of the processor that the vCPU was on.
+  guard: (read, m, _who, [vcpu]: [number]) =>
+    !isOut(read, m.cpu(vcpu)) && (m.buffers === null || m.buffers.isCpuEmpty(read, m.cpu(vcpu))),
   exec: (m, _who, [vcpu]) => {
     m.cells.set(m.cpu(vcpu).out, 1);
     return undefined;
@@ -22,6 +25,7 @@ export function* sched_out(vcpu: number): Steps<void> {
 }
 
 const flushOp = defineOp('flush_guest_tlb', {
+  ordering: 'full',
   exec: (m, who, [vcpu]: [number]) => {
     m.translations.invalidate(who, m.cpu(vcpu), { tables: true });
     return undefined;
@@ -35,6 +39,7 @@ export function* flush_guest_tlb(vcpu: number): Steps<void> {
 }
 
 const entryOp = defineOp('vm_entry', {
+  ordering: 'full',
   exec: (m, who, [vcpu]: [number]) => {
     const cpu = m.cpu(vcpu);
     m.cells.set(cpu.out, 0);

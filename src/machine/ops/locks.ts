@@ -1,11 +1,11 @@
 import type { Actor } from '../actor.ts';
 import { Interner, type Cell } from '../cells.ts';
-import { enterAtomic, leaveAtomic } from '../cpu.ts';
+import { endAtomic, enterAtomic, leaveAtomic } from '../cpu.ts';
 import type { Machine } from '../machine.ts';
 import type { Word } from '../memory.ts';
 import { defineOp, perform, type Steps } from '../op.ts';
 import { leaf } from '../fn.ts';
-import { contentOf } from './control.ts';
+import { contentOf, lockedUnless } from './control.ts';
 
 /**
  * Locks. A lock is a word: 0 free, n > 0 write-held by actor n - 1, n < 0 held by -n readers. Taking one
@@ -89,10 +89,11 @@ function took(m: Machine, who: Actor, taken: Hold): undefined {
   return undefined;
 }
 
-function dropped(m: Machine, who: Actor, dropping: Hold): undefined {
+/** May the hold be dropped? Forgets it then, and returns what the lock must say. */
+function letGo(m: Machine, who: Actor, dropping: Hold): number | undefined {
   const { word, reading, sleeps } = dropping;
   if (!follow(m, who, word)) return undefined;
-  const value = m.memory.load(word);
+  const value = m.load(who, word);
   const list = heldBy(m, who.index);
   const at = list.findLastIndex(
     (held) => held.word === word && held.reading === reading && held.sleeps === sleeps,
@@ -100,9 +101,25 @@ function dropped(m: Machine, who: Actor, dropping: Hold): undefined {
   if (at < 0 || (reading ? value >= 0 : value !== who.index + 1)) {
     return refuse(m, who, dropping, value);
   }
-  put(m, word, reading ? value + 1 : 0);
   hold(m, who.index, list.toSpliced(at, 1));
-  if (!sleeps && who.cpu >= 0) leaveAtomic(m.cells, m.cpu(who.cpu));
+  return reading ? value + 1 : 0;
+}
+
+function dropped(m: Machine, who: Actor, dropping: Hold): undefined {
+  const after = letGo(m, who, dropping);
+  if (after === undefined) return undefined;
+  put(m, dropping.word, after);
+  if (!dropping.sleeps && who.cpu >= 0) leaveAtomic(m.cells, m.cpu(who.cpu));
+  return undefined;
+}
+
+/** The same by a plain store: others find the lock free, and the CPU quiescent, once it is in memory. */
+function released(m: Machine, who: Actor, dropping: Hold): undefined {
+  const after = letGo(m, who, dropping);
+  if (after === undefined) return undefined;
+  const { word } = dropping;
+  const ends = who.cpu >= 0 ? endAtomic(m.cells, m.cpu(who.cpu)) : undefined;
+  m.later(who, { name: 'unlock', word, value: after, act: () => put(m, word, after), ends });
   return undefined;
 }
 
@@ -136,6 +153,7 @@ function writer(m: Machine, value: number): string {
 }
 
 const writeLockOp = defineOp('lock', {
+  ordering: 'full',
   guard: (read, m, _who, [word]: [Word, LockKind]) => (contentOf(read, m, word) ?? 0) === 0,
   exec: (m, who, [word, { sleeps }]) =>
     follow(m, who, word) ? took(m, who, { word, reading: false, sleeps }) : undefined,
@@ -143,6 +161,7 @@ const writeLockOp = defineOp('lock', {
 });
 
 const readLockOp = defineOp('read_lock', {
+  ordering: 'full',
   guard: (read, m, _who, [word]: [Word, LockKind]) => (contentOf(read, m, word) ?? 0) <= 0,
   exec: (m, who, [word, { sleeps }]) =>
     follow(m, who, word) ? took(m, who, { word, reading: true, sleeps }) : undefined,
@@ -150,20 +169,32 @@ const readLockOp = defineOp('read_lock', {
 });
 
 const tryLockOp = defineOp('trylock', {
+  ordering: 'guarded', // queued_spin_trylock() looks first: of a lock that is taken, a load
+  guard: (read, m, who, [word]: [Word, LockKind]) =>
+    lockedUnless(read, m, who, word, (value) => value !== 0),
   exec: (m, who, [word, { sleeps }]: [Word, LockKind]) => {
-    if (!follow(m, who, word) || m.memory.load(word) !== 0) return false;
+    if (!follow(m, who, word) || m.load(who, word) !== 0) return false;
     took(m, who, { word, reading: false, sleeps });
     return true;
   },
   describe: (_m, _who, _args, value) => ({ comment: String(value) }),
 });
 
-const unlockOp = defineOp('unlock', {
-  exec: (m, who, [word, { sleeps }]: [Word, LockKind]) =>
-    dropped(m, who, { word, reading: false, sleeps }),
+/** spin_unlock(), write_unlock(): smp_store_release(), on x86 a plain store. */
+const releaseOp = defineOp('unlock', {
+  ordering: 'store',
+  exec: (m, who, [word]: [Word]) => released(m, who, { word, reading: false, sleeps: false }),
 });
 
+/** mutex_unlock(), up_write(): atomic read-modify-writes, on x86 locked instructions. */
+const unlockOp = defineOp('unlock', {
+  ordering: 'full',
+  exec: (m, who, [word]: [Word]) => dropped(m, who, { word, reading: false, sleeps: true }),
+});
+
+/** read_unlock(), up_read(): atomic subtractions from the count of readers. */
 const readUnlockOp = defineOp('read_unlock', {
+  ordering: 'full',
   exec: (m, who, [word, { sleeps }]: [Word, LockKind]) =>
     dropped(m, who, { word, reading: true, sleeps }),
 });
@@ -181,7 +212,7 @@ export const spin_trylock = leaf(function* spin_trylock(lock: Word): Steps<boole
 }, byAddress);
 
 export const spin_unlock = leaf(function* spin_unlock(lock: Word): Steps<void> {
-  yield* perform(unlockOp, [lock, SPINNING]);
+  yield* perform(releaseOp, [lock]);
 }, byAddress);
 
 /** Takes a mutex: may sleep. */
@@ -190,7 +221,7 @@ export const mutex_lock = leaf(function* mutex_lock(lock: Word): Steps<void> {
 }, byAddress);
 
 export const mutex_unlock = leaf(function* mutex_unlock(lock: Word): Steps<void> {
-  yield* perform(unlockOp, [lock, SLEEPING]);
+  yield* perform(unlockOp, [lock]);
 }, byAddress);
 
 /** Takes an rw_semaphore for writing: may sleep. */
@@ -199,7 +230,7 @@ export const down_write = leaf(function* down_write(lock: Word): Steps<void> {
 }, byAddress);
 
 export const up_write = leaf(function* up_write(lock: Word): Steps<void> {
-  yield* perform(unlockOp, [lock, SLEEPING]);
+  yield* perform(unlockOp, [lock]);
 }, byAddress);
 
 /** Takes an rw_semaphore for reading: may sleep. */
@@ -226,5 +257,5 @@ export const write_lock = leaf(function* write_lock(lock: Word): Steps<void> {
 }, byAddress);
 
 export const write_unlock = leaf(function* write_unlock(lock: Word): Steps<void> {
-  yield* perform(unlockOp, [lock, SPINNING]);
+  yield* perform(releaseOp, [lock]);
 }, byAddress);

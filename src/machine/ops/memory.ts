@@ -1,8 +1,9 @@
 import type { Actor } from '../actor.ts';
 import type { Machine } from '../machine.ts';
-import type { Entry, EntryPointer, Word } from '../memory.ts';
+import { refuseNarrow, type Entry, type EntryPointer, type Word } from '../memory.ts';
 import { defineOp, perform, type Steps } from '../op.ts';
 import { leaf } from '../fn.ts';
+import { lockedUnless } from './control.ts';
 
 /** Plain and atomic accesses to words. Every one first follows its pointer: see `Machine.dereference`. */
 
@@ -11,18 +12,21 @@ function follow(m: Machine, who: Actor, word: Word): boolean {
 }
 
 const readOp = defineOp('read', {
-  exec: (m, who, [word]: [Word]) => (follow(m, who, word) ? m.memory.load(word) : 0),
+  ordering: 'none',
+  exec: (m, who, [word]: [Word]) => (follow(m, who, word) ? m.load(who, word) : 0),
   describe: (m, _who, [word], value) => ({ comment: m.memory.nameValue(word, value as number) }),
 });
 
 const writeOp = defineOp('write', {
+  ordering: 'store',
   exec: (m, who, [word, value]: [Word, number]) => {
-    if (follow(m, who, word)) m.memory.store(word, value);
+    if (follow(m, who, word)) m.store(who, word, value);
     return undefined;
   },
 });
 
 const exchangeOp = defineOp('xchg', {
+  ordering: 'full',
   exec: (m, who, [word, value]: [Word, number]) => {
     if (!follow(m, who, word)) return 0;
     const old = m.memory.load(word);
@@ -33,6 +37,7 @@ const exchangeOp = defineOp('xchg', {
 });
 
 const compareOp = defineOp('cmpxchg', {
+  ordering: 'full', // also if it fails: the instruction is locked whatever it finds
   exec: (m, who, [word, old, value]: [Word, number, number]) => {
     if (!follow(m, who, word)) return false;
     if (m.memory.load(word) !== old) return false; // a failed compare is a read
@@ -43,6 +48,7 @@ const compareOp = defineOp('cmpxchg', {
 });
 
 const addOp = defineOp('add', {
+  ordering: 'full',
   exec: (m, who, [word, amount]: [Word, number]) => {
     if (!follow(m, who, word)) return 0;
     const old = m.memory.load(word);
@@ -52,9 +58,12 @@ const addOp = defineOp('add', {
 });
 
 const addUnlessOp = defineOp('add_unless', {
+  ordering: 'guarded', // a load, and a locked instruction only if there is something to add
+  guard: (read, m, who, [word, , unless]: [Word, number, number]) =>
+    lockedUnless(read, m, who, word, (value) => value === unless),
   exec: (m, who, [word, amount, unless]: [Word, number, number]) => {
     if (!follow(m, who, word)) return false;
-    const old = m.memory.load(word);
+    const old = m.load(who, word);
     if (old === unless) return false;
     m.memory.store(word, old + amount);
     return true;
@@ -123,9 +132,12 @@ export const atomic_add_unless = leaf(
 export type Place = Word | EntryPointer;
 
 const readEntryOp = defineOp('read_entry', {
+  ordering: 'guarded', // a load, but where only a part of it could be forwarded it waits
+  guard: (read, m, who, [place]: [Place]) =>
+    m.buffers === null || !m.buffers.holdsPart(read, who, m.memory.resolve(place)),
   exec: (m, who, [place]: [Place]): Entry => {
     const word = m.memory.resolve(place);
-    return follow(m, who, word) ? m.memory.loadWide(word) : m.memory.entry(0n, 0);
+    return follow(m, who, word) ? m.loadWide(who, word) : m.memory.entry(0n, 0);
   },
   describe: (m, _who, _args, value) => ({ comment: m.describeEntry(value as Entry) }),
 });
@@ -141,9 +153,14 @@ function storeEntry(m: Machine, who: Actor, word: Word, value: Entry): void {
 }
 
 const writeEntryOp = defineOp('write_entry', {
+  ordering: 'store', // translation caches see an entry when it reaches memory
   exec: (m, who, [place, value]: [Place, Entry]) => {
     const word = m.memory.resolve(place);
-    if (follow(m, who, word)) storeEntry(m, who, word, value);
+    if (!follow(m, who, word)) return undefined;
+    refuseNarrow(word);
+    const act = (): void => storeEntry(m, who, word, value);
+    const remark = (): string | undefined => describeStore(m, place, value);
+    m.later(who, { name: 'entry', word, value, act, remark });
     return undefined;
   },
   describe: (m, _who, [place, value]) => ({ comment: describeStore(m, place, value) }),
@@ -162,6 +179,7 @@ function describeStore(m: Machine, place: Place, value: Entry): string | undefin
 }
 
 const exchangeEntryOp = defineOp('xchg_entry', {
+  ordering: 'full',
   exec: (m, who, [place, value]: [Place, Entry]): Entry => {
     const word = m.memory.resolve(place);
     if (!follow(m, who, word)) return m.memory.entry(0n, 0);

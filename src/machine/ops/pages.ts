@@ -12,6 +12,7 @@ import {
 } from '../memory.ts';
 import { defineOp, perform, type Steps } from '../op.ts';
 import { fn, leaf } from '../fn.ts';
+import { lockedUnless } from './control.ts';
 
 /**
  * The page allocator.
@@ -50,6 +51,7 @@ interface AllocationArgs {
 }
 
 const allocateOp = defineOp('alloc_page', {
+  ordering: 'full', // the lock of the per-CPU lists
   outcomes: (m, _who, [, , recycle]: [string, number, boolean]) =>
     recycle ? 1 + recyclable(m).length : 1,
   exec: (m, who, [what, level]) => {
@@ -78,6 +80,7 @@ export function* allocate_frame({ what, level, recycle }: AllocationArgs): Steps
 }
 
 const freeOp = defineOp('free_page', {
+  ordering: 'full', // the last reference, and the lock of the per-CPU lists
   exec: (m, who, [given, asItIs]: [Page, boolean]) => {
     freePage(m, who, asItIs ? present(m, given) : given);
     return undefined;
@@ -124,9 +127,14 @@ export function* free_unreferenced(page: Page): Steps<void> {
 }
 
 const getRefOp = defineOp('page_ref_get', {
+  ordering: 'guarded', // atomic_add_unless(): of a page that nobody holds, a load
+  guard: (read, m, who, [page, unlessZero]: [Page, boolean, MappingClaim | null]) =>
+    lockedUnless(read, m, who, m.memory.info(page.frame).refcount, (count) => {
+      return unlessZero && count <= 0;
+    }),
   exec: (m, who, [page, unlessZero, claim]: [Page, boolean, MappingClaim | null]) => {
     const { refcount } = m.memory.info(page.frame);
-    const count = m.memory.load(refcount);
+    const count = m.load(who, refcount);
     if (unlessZero && count <= 0) return false;
     m.memory.store(refcount, count + 1);
     if (claim) for (const sanitizer of m.sanitizers) sanitizer.claim?.(m, who, page, claim);
@@ -157,6 +165,7 @@ export function* page_ref_get(
 }
 
 const putRefOp = defineOp('page_ref_put', {
+  ordering: 'full',
   exec: (m, who, [page]: [Page]) => {
     const { name, refcount } = m.memory.info(page.frame);
     const count = m.memory.load(refcount) - 1;
@@ -184,6 +193,7 @@ export function* page_ref_put(page: Page): Steps<boolean> {
 }
 
 const settleOp = defineOp('settle_claim', {
+  ordering: 'none',
   exec: (m, who, [page]: [Page | null]) => {
     for (const sanitizer of m.sanitizers) sanitizer.settle?.(m, who, page);
     return undefined;
@@ -200,6 +210,7 @@ export function* settle_claim(page: Page | null): Steps<void> {
 }
 
 const pendingOp = defineOp('mark_pending', {
+  ordering: 'none',
   exec: (m, _who, [page]: [Page]) => {
     markPending(m, page);
     return undefined;
@@ -221,6 +232,7 @@ export function* mark_pending(page: Page): Steps<void> {
 }
 
 const foreignOp = defineOp('foreign_alloc', {
+  ordering: 'full',
   guard: (read, m) => read.get(m.memory.freeCount) > 0,
   outcomes: (m) => recyclable(m).length,
   exec: (m) => {

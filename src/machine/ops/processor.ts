@@ -1,6 +1,6 @@
 import type { Actor } from '../actor.ts';
 import type { Cell } from '../cells.ts';
-import { enterAtomic, interruptible, leaveAtomic, type Cpu } from '../cpu.ts';
+import { endAtomic, enterAtomic, interruptible, leaveAtomic, type Cpu } from '../cpu.ts';
 import type { Machine } from '../machine.ts';
 import { defineOp, perform, type Steps } from '../op.ts';
 import { fn, leaf, type AnyFn } from '../fn.ts';
@@ -24,7 +24,14 @@ function own(m: Machine, who: Actor): Cpu {
   return m.cpu(who.cpu);
 }
 
+/** The region has ended for the CPU; for grace periods it ends behind the stores that were made in it. */
+function leave(m: Machine, who: Actor): void {
+  const ends = endAtomic(m.cells, own(m, who));
+  if (ends !== undefined) m.later(who, { name: 'leave', ends });
+}
+
 const irqSaveOp = defineOp('irq_save', {
+  ordering: 'none', // CLI and STI serialise nothing
   exec: (m, who) => {
     const cpu = own(m, who);
     const before = m.cells.get(cpu.irqOff);
@@ -42,13 +49,14 @@ const irqSaveOp = defineOp('irq_save', {
  * there is nothing to restore.
  */
 const irqRestoreOp = defineOp('irq_restore', {
+  ordering: 'store',
   exec: (m, who, [flags]: [number]) => {
     const cpu = own(m, who);
     if (flags !== 0 && flags !== 1) return undefined;
     if (m.cells.get(cpu.irqOff) === flags) return undefined;
     m.cells.set(cpu.irqOff, flags);
     if (flags === 1) enterAtomic(m.cells, cpu);
-    else leaveAtomic(m.cells, cpu);
+    else leave(m, who);
     return undefined;
   },
 });
@@ -82,12 +90,13 @@ export function preemptDepth(m: Machine, actor: number): number {
 }
 
 const preemptOp = defineOp('preempt', {
+  ordering: 'store', // plain arithmetic on a counter of this CPU
   exec: (m, who, [change]: [1 | -1]) => {
     const depth = preemptDepth(m, who.index) + change;
     if (depth < 0) return unbalanced(m, who, 'preempt_enable() without preempt_disable()');
     m.cells.poke(preemptCell(m, who.index), depth);
     if (change === 1) enterAtomic(m.cells, own(m, who));
-    else leaveAtomic(m.cells, own(m, who));
+    else leave(m, who);
     return undefined;
   },
 });
@@ -102,6 +111,7 @@ export const preempt_enable = leaf(function* preempt_enable(): Steps<void> {
 });
 
 const enterOp = defineOp('irq_enter', {
+  ordering: 'full', // taking an interrupt empties the store buffer (SDM 3A, "Store Buffer")
   guard: (read, m, who) => interruptible(read, own(m, who)),
   exec: (m, who) => {
     const cpu = own(m, who);
@@ -114,6 +124,7 @@ const enterOp = defineOp('irq_enter', {
 });
 
 const exitOp = defineOp('irq_exit', {
+  ordering: 'full', // IRET is a serialising instruction
   exec: (m, who) => {
     const cpu = own(m, who);
     m.cells.set(cpu.run, TASK);
@@ -137,6 +148,7 @@ export const interrupt = fn(
 );
 
 const sendOp = defineOp('send_ipi', {
+  ordering: 'full', // llist_add() to the target's queue is a locked instruction, and the APIC is told after it
   exec: (m, who, [target, handler, args]: [number, AnyFn, readonly unknown[]]) => {
     const cpu = m.cpu(target);
     const handling = m.spawn(who, {
@@ -161,6 +173,7 @@ export const send_ipi = leaf(function* send_ipi(
 });
 
 const acknowledgedOp = defineOp('wait_ipi', {
+  ordering: 'none', // smp_cond_load_acquire()
   guard: (read, m, _who, [handling]: [number]) => read.get(m.cellsOf(handling).status) !== 0,
   exec: () => undefined,
   waitsFor: (m, _who, [handling]) => {

@@ -41,6 +41,7 @@ function gracePeriods(m: Machine): GracePeriods {
 }
 
 const seqOp = defineOp('rcu_seq_current', {
+  ordering: 'full', // rcu_accelerate_cbs() asks under rnp->lock
   exec: (m) => m.memory.load(gracePeriods(m).seq),
   describe: (_m, _who, _args, value) => ({ comment: String(value) }),
 });
@@ -59,6 +60,7 @@ export interface CallbackHead {
 }
 
 const enqueueOp = defineOp('call_rcu', {
+  ordering: 'full', // with its number, which it has got under rnp->lock
   exec: (m, who, [{ func, args, effect }, seq, body]: [CallbackHead, number, AnyFn]) => {
     effect?.(m);
     m.spawn(who, {
@@ -80,6 +82,7 @@ export function* enqueue_callback(head: CallbackHead, seq: number, body: AnyFn):
 }
 
 const needOp = defineOp('rcu_start_this_gp', {
+  ordering: 'full', // rnp->lock
   exec: (m, who, [seq, kthread]: [number, AnyFn]) => {
     const { needed } = gracePeriods(m);
     if (m.memory.load(needed) >= seq) return false;
@@ -117,6 +120,7 @@ function sections(m: Machine, readers: readonly Actor[]): OpenSections {
 }
 
 const initOp = defineOp('rcu_gp_init', {
+  ordering: 'full', // rnp->lock
   guard: (read, m, _who, [previous]: [number, AnyFn]) =>
     read.get(gracePeriods(m).seq.cell) === previous,
   exec: (m, who, [previous, report]) => {
@@ -153,6 +157,7 @@ export interface QuiescentRule {
 }
 
 const quiescentOp = defineOp('rcu_qs', {
+  ordering: 'full', // a context switch, and rnp->lock: what was stored in sections before is in memory
   // Whoever reports runs on the CPU, so it is not descheduled and in no handler.
   guard: (read, m, who, [{ ignoreAtomic }]: [QuiescentRule]) =>
     ignoreAtomic || read.get(m.cpu(who.cpu).atomic) === 0,
@@ -193,6 +198,7 @@ function over(read: Reader, m: Machine): boolean {
 }
 
 const cleanupOp = defineOp('rcu_gp_cleanup', {
+  ordering: 'full', // rnp->lock
   guard: (read, m, _who, [_seq]: [number]) => over(read, m),
   exec: (m, _who, [seq]) => {
     m.memory.store(gracePeriods(m).seq, seq);
@@ -211,6 +217,7 @@ const passed = (read: Reader, m: Machine, seq: number): boolean =>
   read.get(gracePeriods(m).seq.cell) >= seq;
 
 const invokeOp = defineOp('grace_period', {
+  ordering: 'none', // a callback runs on no CPU of the scenario and has no buffer
   guard: (read, m, _who, [seq]: [number]) => passed(read, m, seq),
   exec: (m, who) => {
     m.cells.set(m.cellsOf(who.index).rcuNesting, 1); // softirq context is a read-side section
@@ -227,6 +234,7 @@ export function* begin_callback(seq: number): Steps<void> {
 }
 
 const sleepOp = defineOp('might_sleep', {
+  ordering: 'none',
   exec: (m, who, [what]: [string]) => m.maySleep(who, what),
 });
 
@@ -236,6 +244,7 @@ export function* may_sleep(what: string): Steps<void> {
 }
 
 const waitOp = defineOp('synchronize_rcu', {
+  ordering: 'full', // it sleeps
   guard: (read, m, _who, [seq]: [number]) => passed(read, m, seq),
   exec: () => undefined,
   waitsFor: (_m, _who, [seq]) => `the end of grace period ${seq / 4}`,

@@ -1,4 +1,5 @@
-import type { Reader } from '../cells.ts';
+import type { Actor } from '../actor.ts';
+import type { Cell, Reader } from '../cells.ts';
 import type { Machine } from '../machine.ts';
 import { defineOp, perform, type Steps } from '../op.ts';
 import { fn, leaf, type AnyFn } from '../fn.ts';
@@ -13,9 +14,9 @@ import { fn, leaf, type AnyFn } from '../fn.ts';
 
 /** The sections that were open at one moment: what a grace period that starts then waits for. */
 export interface OpenSections {
-  /** [CPU, its count of quiescent states]. */
+  /** [CPU, what its count of quiescent states must have come to]. */
   readonly cpus: readonly (readonly [number, number])[];
-  /** [task, its count of ended sections]. */
+  /** [task, what its count of ended sections must have come to]. */
   readonly tasks: readonly (readonly [number, number])[];
 }
 
@@ -23,29 +24,39 @@ export function openSections(m: Machine): OpenSections {
   const { cells } = m;
   const cpus: [number, number][] = [];
   for (const cpu of m.cpus) {
-    if (cells.get(cpu.atomic) > 0) cpus.push([cpu.index, cells.get(cpu.quiescent)]);
+    const open = sections(m, cells.get(cpu.atomic) > 0, cpu.quiescent);
+    if (open > 0) cpus.push([cpu.index, cells.get(cpu.quiescent) + open]);
   }
   const tasks: [number, number][] = [];
   cells.get(m.openCallbacks);
   for (const actor of m.actors) {
     const own = m.cellsOf(actor.index);
-    const open =
-      actor.kind === 'task'
-        ? cells.get(own.rcuNesting) > 0
-        : actor.kind === 'softirq' && cells.peek(own.rcuNesting) > 0; // changes with openCallbacks
-    if (open) tasks.push([actor.index, cells.get(own.rcuEnded)]);
+    let open = 0;
+    if (actor.kind === 'task') open = sections(m, cells.get(own.rcuNesting) > 0, own.rcuEnded);
+    else if (actor.kind === 'softirq' && cells.peek(own.rcuNesting) > 0) open = 1; // see openCallbacks
+    if (open > 0) tasks.push([actor.index, cells.get(own.rcuEnded) + open]);
   }
   return m.sections.at(m.sections.id({ cpus, tasks })); // equal sets are one object: they cross a trie edge
 }
 
+/**
+ * How many sections a grace period must see the end of: the present one, if there is one, and those that have
+ * ended behind stores that are still buffered. When a grace period is over, everything stored in the
+ * sections that it has waited for is in memory (linux-mm.md 5.3).
+ */
+function sections(m: Machine, inside: boolean, ended: Cell): number {
+  return (inside ? 1 : 0) + (m.buffers?.unseenEnds(m.cells, ended) ?? 0);
+}
+
 export function allEnded(read: Reader, m: Machine, open: OpenSections): boolean {
   return (
-    open.cpus.every(([cpu, count]) => read.get(m.cpu(cpu).quiescent) !== count) &&
-    open.tasks.every(([task, count]) => read.get(m.cellsOf(task).rcuEnded) !== count)
+    open.cpus.every(([cpu, count]) => read.get(m.cpu(cpu).quiescent) >= count) &&
+    open.tasks.every(([task, count]) => read.get(m.cellsOf(task).rcuEnded) >= count)
   );
 }
 
 const nestOp = defineOp('rcu_nest', {
+  ordering: 'store',
   exec: (m, who, [change]: [1 | -1]) => {
     const own = m.cellsOf(who.index);
     const nesting = m.cells.get(own.rcuNesting) + change;
@@ -61,7 +72,7 @@ const nestOp = defineOp('rcu_nest', {
       return undefined;
     }
     m.cells.set(own.rcuNesting, nesting);
-    if (nesting === 0) m.cells.set(own.rcuEnded, m.cells.get(own.rcuEnded) + 1);
+    if (nesting === 0) m.later(who, { name: 'rcu_read_unlock', ends: own.rcuEnded });
     return undefined;
   },
 });
@@ -72,6 +83,7 @@ export function* rcu_nest(change: 1 | -1): Steps<void> {
 }
 
 const graceOp = defineOp('grace_period', {
+  ordering: 'none', // a callback runs on no CPU of the scenario and has no buffer
   guard: (read, m, _who, [open]: [OpenSections]) => allEnded(read, m, open),
   exec: (m, who) => {
     m.cells.set(m.cellsOf(who.index).rcuNesting, 1); // softirq context is a read-side section
@@ -84,6 +96,7 @@ const graceOp = defineOp('grace_period', {
 });
 
 const waitOp = defineOp('synchronize_rcu', {
+  ordering: 'full', // it sleeps
   guard: (read, m, _who, [open]: [OpenSections]) => allEnded(read, m, open),
   exec: () => undefined,
   waitsFor: () => 'a grace period',
@@ -102,21 +115,30 @@ export const after_grace_period = fn(
   { hidden: true },
 );
 
+/**
+ * Queueing is work on a list of this CPU, no barrier. The grace period that follows is one: it begins behind
+ * the stores that were made before, so that who enters a section after its beginning sees what was unlinked.
+ */
 const queueOp = defineOp('call_rcu', {
-  exec: (m, who, [callback, args, effect]: QueueArgs) => {
-    const open = openSections(m);
-    effect?.(m);
-    m.spawn(who, {
-      fn: after_grace_period,
-      args: [open, callback, ...args],
-      title: `RCU callback: ${callback.title}()`,
-      kind: 'softirq',
-      cpu: -1,
-      column: who.column,
-    });
+  ordering: 'store',
+  exec: (m, who, args: QueueArgs) => {
+    m.later(who, { name: 'call_rcu', identity: args, act: () => enqueue(m, who, args) });
     return undefined;
   },
 });
+
+function enqueue(m: Machine, who: Actor, [callback, args, effect]: QueueArgs): void {
+  const open = openSections(m);
+  effect?.(m);
+  m.spawn(who, {
+    fn: after_grace_period,
+    args: [open, callback, ...args],
+    title: `RCU callback: ${callback.title}()`,
+    kind: 'softirq',
+    cpu: -1,
+    column: who.column,
+  });
+}
 
 type QueueArgs = [callback: AnyFn, args: readonly unknown[], effect: ((m: Machine) => void) | null];
 
@@ -130,6 +152,7 @@ export function* queue_callback(
 }
 
 const snapshotOp = defineOp('start_grace_period', {
+  ordering: 'full',
   exec: (m, who) => (m.maySleep(who, 'synchronize_rcu()') ? openSections(m) : null),
 });
 

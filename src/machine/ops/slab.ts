@@ -140,6 +140,7 @@ function end(m: Machine, who: Actor, frame: number): void {
 }
 
 const takeOp = defineOp('slab_alloc', {
+  ordering: 'none', // this_cpu_cmpxchg() has no LOCK prefix
   outcomes: (m, _who, [cache]: [SlabLayout]) => 1 + freeObjects(m, cache).length,
   exec: (m, _who, [cache]): SlabObject | null => {
     if (m.outcome === 0) return null;
@@ -161,6 +162,7 @@ export function* take_object(cache: SlabLayout): Steps<SlabObject | null> {
 }
 
 const cutOp = defineOp('setup_slab', {
+  ordering: 'none',
   exec: (m, _who, [cache, slab]: [SlabLayout, Page]): readonly SlabObject[] => {
     m.memory.store(m.memory.info(slab.frame).refcount, 0); // a slab is held by its cache, not by references
     const objects = objectsIn(m, cache, slab.frame).map((frame) => {
@@ -186,6 +188,7 @@ export function* cut_slab(cache: SlabLayout, slab: Page): Steps<readonly SlabObj
 }
 
 const addOp = defineOp('add_objects', {
+  ordering: 'none',
   exec: (m, who, [cache, objects]: [SlabLayout, readonly SlabObject[]]) => {
     for (const { frame } of objects) {
       m.cells.set(inUse(m, frame), 0);
@@ -228,6 +231,7 @@ function mayFree(m: Machine, who: Actor, cache: SlabLayout, object: SlabObject):
 }
 
 const giveOp = defineOp('slab_free', {
+  ordering: 'full', // __slab_free(): what another CPU may take goes on the slab's list by a locked instruction
   outcomes: (m, _who, [cache, { frame }]: [SlabLayout, SlabObject]) =>
     lastOf(m, cache, frame) ? 2 : 1,
   exec: (m, who, [cache, object]): Page | null => {
@@ -263,6 +267,7 @@ export function* give_object(cache: SlabLayout, object: SlabObject): Steps<Page 
 }
 
 const freeSlabOp = defineOp('free_slab', {
+  ordering: 'full',
   exec: (m, who, [cache, slab]: [SlabLayout, Page]) => {
     for (const frame of objectsIn(m, cache, slab.frame)) end(m, who, frame);
     freePage(m, who, slab);

@@ -6,6 +6,7 @@ import type { InvalidationScope } from '../translations.ts';
 /** Invalidation of translation caches, and what changes the address space a CPU translates through. */
 
 const localOp = defineOp('invalidate_local', {
+  ordering: 'full', // INVLPG, and a write to CR3, are serialising instructions
   exec: (m, who, [root, start, end, tables]: ScopeArgs) => {
     m.translations.invalidate(who, m.cpu(who.cpu), scope(root, start, end, tables));
     return undefined;
@@ -33,10 +34,12 @@ export function* invalidate_local(...args: ScopeArgs): Steps<void> {
 }
 
 const broadcastIssueOp = defineOp('tlbi_issue', {
+  ordering: 'full', // the DSB ISHST in front of it, which makes the cleared entries visible first
   exec: (_m, _who, _args: ScopeArgs) => undefined,
 });
 
 const broadcastDoneOp = defineOp('tlbi_complete', {
+  ordering: 'full', // DSB ISH
   exec: (m, who, [root, start, end, tables]: ScopeArgs) => {
     for (const cpu of m.cpus) m.translations.invalidate(who, cpu, scope(root, start, end, tables));
     return undefined;
@@ -54,6 +57,7 @@ export const dsb_ish = leaf(function* dsb_ish(...args: ScopeArgs): Steps<void> {
 });
 
 const loadRootOp = defineOp('load_root', {
+  ordering: 'full', // a write to CR3 is a serialising instruction
   exec: (m, who, [root, flush]: [number, boolean]) => {
     m.translations.loadRoot(who, m.cpu(who.cpu), root, flush);
     return undefined;
@@ -66,6 +70,7 @@ export function* load_root(root: number, flush: boolean): Steps<void> {
 }
 
 const lazyOp = defineOp('set_lazy', {
+  ordering: 'none', // which code the CPU runs, not what it stores
   exec: (m, who, [lazy]: [boolean]) => {
     const cpu = m.cpu(who.cpu);
     m.cells.set(cpu.lazy, lazy ? 1 : 0);
@@ -86,6 +91,7 @@ export interface Promised {
 }
 
 const goneOp = defineOp('translations_gone', {
+  ordering: 'none',
   exec: (m, who, [promised]: [readonly Promised[]]) => {
     for (const { source, bits } of promised) promiseGone(m, who.name, source, bits);
     return undefined;

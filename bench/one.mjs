@@ -4,6 +4,7 @@ import { explore } from '../src/explore/explore.ts';
 import { checkVariant, variantNames } from '../src/scenario/check.ts';
 import { counted } from './counted.mjs';
 import { threadPool } from './pool.mjs';
+import { profiled } from './profile.mjs';
 
 /** Best of several: the first is spent compiling. */
 const ENOUGH_SECONDS = 2;
@@ -14,9 +15,10 @@ const REPEATS = 5;
  * @property {string} what title in test/zoo, or file of a scenario
  * @property {'source' | 'optimal'} engine
  * @property {number} jobs threads
+ * @property {boolean} profile say where the time goes
  */
 
-/** @param {Asked} asked @returns {Omit<import('./programs.mjs').Measured, 'rss'>} */
+/** @param {Asked} asked @returns {Omit<import('./programs.mjs').Measured, 'rss' | 'profile'>} */
 function program({ what, engine, jobs }) {
   const { build, runs: known } = counted(what);
   const pool = jobs > 1 ? threadPool(jobs - 1) : null;
@@ -63,6 +65,8 @@ async function scenario(file) {
 
 const asked = /** @type {Asked} */ (JSON.parse(process.argv[2]));
 const measured = asked.what.endsWith('.ts') ? await scenario(asked.what) : program(asked);
+const profile =
+  asked.profile && !asked.what.endsWith('.ts') ? await profiled(() => program(asked)) : null;
 const rss = process.resourceUsage().maxRSS * 1024;
-console.log(JSON.stringify({ ...measured, rss }));
+console.log(JSON.stringify({ ...measured, rss, profile: profile?.lines ?? [] }));
 process.exit(); // threads of the pool wait for ever

@@ -31,4 +31,5 @@ export const SCENARIOS = ['scenarios/mm/gup-fast-vs-munmap.ts', 'scenarios/mm/pv
  * @property {number} seconds
  * @property {number} rss peak resident set, bytes
  * @property {string} note
+ * @property {string[]} profile
  */

@@ -1,5 +1,5 @@
 /**
- * npm run bench [-- [-j N] [--engine source|optimal] name ...]
+ * npm run bench [-- [-j N] [--engine source|optimal] [--profile] name ...]
  *
  * Speed and memory of the built explorer on programs with known execution counts and on the built-in
  * scenarios. Compare ratios, not seconds, across machines.
@@ -17,6 +17,7 @@ const { values, positionals: wanted } = parseArgs({
   options: {
     jobs: { type: 'string', short: 'j', default: '1' },
     engine: { type: 'string', default: 'source' },
+    profile: { type: 'boolean', default: false },
   },
 });
 
@@ -28,7 +29,12 @@ function measure(what) {
       '--import',
       './bench/strip.mjs',
       'bench/one.mjs',
-      JSON.stringify({ what, engine: values.engine, jobs: Number(values.jobs) }),
+      JSON.stringify({
+        what,
+        engine: values.engine,
+        jobs: Number(values.jobs),
+        profile: values.profile,
+      }),
     ],
     { cwd: root, encoding: 'utf8' },
   );
@@ -71,10 +77,11 @@ row(COLUMNS.map(([name]) => String(name)));
 let failed = false;
 for (const what of programs) {
   try {
-    const { title, runs, steps, sleepBlocked, seconds, rss, note } = measure(what);
+    const { title, runs, steps, sleepBlocked, seconds, rss, note, profile } = measure(what);
     const rates = [grouped(runs / seconds), grouped(steps / seconds)];
     const counts = [grouped(runs), grouped(sleepBlocked), grouped(steps)];
     row([title, ...counts, seconds.toFixed(2), ...rates, grouped(rss / 2 ** 20), note]);
+    for (const line of profile) console.log(line);
   } catch (error) {
     failed = true;
     console.error(error instanceof Error ? error.message : error);

@@ -5,18 +5,21 @@ import { underTso } from '../zoo/program.ts';
 
 /**
  * The programs of counts.test.ts that have too many executions for it. What is larger still (lastzero(15),
- * big1) is counted by `npm run bench`.
+ * big1) is counted by `npm run nightly`.
  */
 const large = zoo.filter(({ slow }) => slow);
 
-test.each(large.map((counted) => [title(counted), counted.runs, counted] as const))(
-  '%s has %i executions',
-  (_title, runs, { build }) => {
-    const explored = explore(build());
-    expect(explored.stopped).toBe(null);
-    expect(explored.runs).toBe(runs);
-  },
-);
+const engines = ['source', 'optimal'] as const;
+
+test.each(
+  large.flatMap((counted) =>
+    engines.map((engine) => [title(counted), counted.runs, engine, counted] as const),
+  ),
+)('%s has %i executions by %s', (_title, runs, engine, { build }) => {
+  const explored = explore(build(), { engine });
+  expect({ runs: explored.runs, stopped: explored.stopped }).toEqual({ runs, stopped: null });
+  if (engine === 'optimal') expect(explored.sleepBlocked).toBe(0);
+});
 
 /** With store buffers each run has more steps; beyond this it is for the benchmark. */
 const MOST_UNDER_TSO = 60_000;

@@ -1,0 +1,35 @@
+/**
+ * What takes too long for every change: all known counts, the largest included, and a long comparison of the
+ * engines with plain enumeration under both memory models. Exit code 1 if anything differs.
+ *
+ *   npm run nightly [-- --programs N] [--seed N]     N generated programs for each memory model
+ */
+import { spawnSync } from 'node:child_process';
+import { fileURLToPath } from 'node:url';
+import { parseArgs } from 'node:util';
+import { runnerImport } from 'vite';
+
+const ROOT = fileURLToPath(new URL('..', import.meta.url));
+const { values } = parseArgs({
+  options: {
+    programs: { type: 'string', default: '20000' },
+    seed: { type: 'string', default: String(Math.floor(Date.now() / 86_400_000)) },
+  },
+});
+
+const { module } = await runnerImport(`${ROOT}test/explore/nightly.ts`, {
+  configFile: false,
+  root: ROOT,
+  logLevel: 'error',
+});
+const wrong = module.nightlyCounts((/** @type {string} */ text) => process.stdout.write(text));
+if (wrong > 0) process.exitCode = 1;
+
+for (const model of ['sc', 'tso']) {
+  const { status } = spawnSync(
+    process.execPath,
+    ['tools/compare.mjs', '--model', model, '--programs', values.programs, '--seed', values.seed],
+    { cwd: ROOT, stdio: 'inherit' },
+  );
+  if (status !== 0) process.exitCode = 1;
+}

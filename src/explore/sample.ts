@@ -15,7 +15,7 @@ export interface SampleOptions extends Watchers {
   readonly watch?: Bounds['watch'];
 }
 
-/** A source of chance: mulberry32, 32 bits of state. */
+/** A source of chance: mulberry32, 32 bits of state. The same seed is the same numbers for ever. */
 export class Chance {
   private state: number;
 
@@ -23,12 +23,17 @@ export class Chance {
     this.state = seed | 0;
   }
 
+  /** From 0 up to, not including, 1. */
+  next(): number {
+    this.state = (this.state + 0x6d2b79f5) | 0;
+    let mixed = Math.imul(this.state ^ (this.state >>> 15), this.state | 1);
+    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61);
+    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
+  }
+
   /** A whole number from 0 to `below` - 1. */
   pick(below: number): number {
-    this.state = (this.state + 0x6d2b79f5) | 0;
-    let mixed = Math.imul(this.state ^ (this.state >>> 15), 1 | this.state);
-    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed;
-    return Math.floor((((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32) * below);
+    return Math.floor(this.next() * below);
   }
 }
 

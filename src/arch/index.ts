@@ -1,7 +1,7 @@
 /** `gracewalk/arch`: the machines a scenario can run on. */
 import type { ArchDescriptor } from '../machine/arch.ts';
-import { arm64_descriptor } from './arm64.ts';
-import { x86_64_descriptor } from './x86-64.ts';
+import { arm64_descriptors } from './arm64.ts';
+import { x86_64_descriptor, x86_64_la57_descriptor } from './x86-64.ts';
 
 /** A machine as a scenario asks for it. */
 export interface MachineSpec {
@@ -44,20 +44,26 @@ function guest(arch: ArchDescriptor, { vcpus, preempt = {} }: GuestOptions): Mac
   };
 }
 
-export interface MachineMaker {
-  (options: CpuCount): MachineSpec;
+export interface MachineMaker<Options extends object = object> {
+  (options: CpuCount & Options): MachineSpec;
   /** A guest of KVM, whose vCPUs the host may deschedule. */
-  readonly kvm_guest: (options: GuestOptions) => MachineSpec;
+  readonly kvm_guest: (options: GuestOptions & Options) => MachineSpec;
 }
 
-function maker(arch: ArchDescriptor): MachineMaker {
-  return Object.assign((options: CpuCount) => native(arch, options), {
-    kvm_guest: (options: GuestOptions) => guest(arch, options),
+function maker<Options extends object = object>(
+  arch: (options: Options) => ArchDescriptor,
+): MachineMaker<Options> {
+  return Object.assign((options: CpuCount & Options) => native(arch(options), options), {
+    kvm_guest: (options: GuestOptions & Options) => guest(arch(options), options),
   });
 }
 
-/** x86-64 with 4-level tables: TLB shootdown by interrupt. */
-export const x86_64: MachineMaker = maker(x86_64_descriptor);
+/** x86-64, with tables of 4 levels, or of 5 (`levels: 5`): TLB shootdown by interrupt. */
+export const x86_64: MachineMaker<{ readonly levels?: 4 | 5 }> = maker(({ levels }) =>
+  levels === 5 ? x86_64_la57_descriptor : x86_64_descriptor,
+);
 
-/** arm64 with 4 KiB pages: TLB invalidation by broadcast. */
-export const arm64: MachineMaker = maker(arm64_descriptor);
+/** arm64 with pages of 4 KiB, or of `granule`: TLB invalidation by broadcast. */
+export const arm64: MachineMaker<{ readonly granule?: '4k' | '16k' | '64k' }> = maker(
+  ({ granule = '4k' }) => arm64_descriptors[granule],
+);

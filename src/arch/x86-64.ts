@@ -1,69 +1,269 @@
-import type {
-  ArchDescriptor,
-  DecodedEntry,
-  KernelConfig,
-  LeafPermissions,
-} from '../machine/arch.ts';
+import { linux, manual } from '../base/citation.ts';
+import type { ArchDescriptor } from '../machine/arch.ts';
+import { impossible } from './kconfig.ts';
+import { bit, bits, changed, format, ignored, zero, type Field } from './entry-format.ts';
+import {
+  ONE_WORD,
+  levelNames,
+  machineOf,
+  tableKind,
+  type Level,
+  type TableKind,
+} from './table-kind.ts';
+import { X86_RULES, x86_config } from './x86-rules.ts';
 
 /**
- * x86-64, 4-level paging with 4 KiB leaf pages (Intel SDM vol. 3A, section 4.5, tables 4-15 to 4-20).
+ * x86-64, 4-level and 5-level paging. Where the kernel uses ignored bits, its names stand: those of 6.12,
+ * and of other versions where they differ.
  *
- *     63  62..52    51..12          11..9  8  7      6  5  4    3    2    1    0
- *     XD  ignored   physical frame  avail  G  PS/PAT D  A  PCD  PWT  U/S  R/W  P
+ * Non-present values are stored with the page frame number (or swap offset) inverted, so that what a
+ * speculating CPU takes for an address is no memory (L1TF).
  */
 
-const PRESENT = 1n << 0n;
-const WRITE = 1n << 1n;
-const USER = 1n << 2n;
-const ACCESSED = 1n << 5n;
-const DIRTY = 1n << 6n;
-const PAGE_SIZE_BIT = 1n << 7n;
-const FRAME_SHIFT = 12n;
-const FRAME_MASK = ((1n << 52n) - 1n) & ~((1n << 12n) - 1n);
+const SDM = 'Intel SDM vol. 3A, chapter Paging';
+const FORMATS = manual(SDM, '4-Level Paging and 5-Level Paging, tables "Format of a ... Entry"');
+const PROT = linux('v6.12', 'arch/x86/include/asm/pgtable_types.h');
+const INVERT = linux('v6.12', 'arch/x86/include/asm/pgtable-invert.h');
+const SWAP = linux('v6.12', 'arch/x86/include/asm/pgtable_64.h', '__swp_entry');
 
-/** linux v6.12 arch/x86/include/asm/pgtable_types.h: _PAGE_TABLE and PAGE_SHARED, without software bits. */
-const TABLE_FLAGS = PRESENT | WRITE | USER | ACCESSED | DIRTY;
+export const LOW_FLAGS: readonly Field[] = [
+  bit('PCD', 4, 'memory type index, bit 1'),
+  bit('PWT', 3, 'memory type index, bit 0'),
+  bit('US', 2, 'user access allowed (ANDed over all levels)', { role: 'user' }),
+  bit('RW', 1, 'writes allowed (ANDed over all levels)', { role: 'write' }),
+  bit('P', 0, 'present', { is: 1 }),
+];
+export const A: Field = bit('A', 5, 'accessed', { who: 'HW', role: 'accessed' });
+export const NX: Field = bit('NX', 63, 'no execute (ORed over all levels)', { role: 'no-execute' });
+const software = { role: 'software', cite: PROT } as const;
 
-function decode(level: number, bits: bigint): DecodedEntry {
-  const present = (bits & PRESENT) !== 0n;
-  return {
-    present,
-    table: present && level > 0 && (bits & PAGE_SIZE_BIT) === 0n,
-    writable: (bits & WRITE) !== 0n,
-    frame: Number((bits & FRAME_MASK) >> FRAME_SHIFT),
-  };
+/** Bits 11..0 of a leaf, but for bit 7. */
+export const LEAF_FLAGS: readonly Field[] = [
+  ...LOW_FLAGS,
+  A,
+  bit('SW3', 11, 'Linux: soft-dirty', software),
+  bit('SW2', 10, 'Linux: userfaultfd write protection', software),
+  bit('SW1', 9, 'Linux: special (no struct page) in PTEs', software),
+  bit('G', 8, 'global, if CR4.PGE'),
+  bit('D', 6, 'dirty', { who: 'HW', role: 'dirty' }),
+];
+
+const PAGE: readonly Field[] = [
+  NX,
+  bits('PKEY', 62, 59, 'protection key, if CR4.PKE or CR4.PKS'),
+  bit('SW5', 58, 'Linux 6.12: saved dirty (write-protected and dirty)', software),
+  bit('SW4', 57, 'Linux 6.12: devmap (6.1: bit 58; 7.2: gone)', software),
+  ignored(56, 52),
+  bits('PFN', 51, 12, 'physical address of the page', { address: 12 }),
+  ...LEAF_FLAGS,
+  bit('PAT', 7, 'memory type index, bit 2'),
+];
+
+export const PS: Field = bit('PS', 7, 'page size: this entry is a leaf', { is: 1 });
+export const PAT_LARGE: Field = bit('PAT', 12, 'memory type index, bit 2');
+
+export function large(page: readonly Field[], from: number): Field[] {
+  const address = bits('PFN', 51, from, 'physical address of the page', { address: from });
+  return changed(page, address, zero(from - 1, 13), PAT_LARGE, PS);
 }
 
-function table(_level: number, frame: number): bigint {
-  return (BigInt(frame) << FRAME_SHIFT) | TABLE_FLAGS;
-}
+/** Present bits of an entry that points to a table. */
+export const TABLE_FLAGS: readonly Field[] = [
+  ...LOW_FLAGS,
+  A,
+  bits('PFN', 51, 12, 'physical address of the next table', { address: 12 }),
+  ignored(11, 8),
+  bit('D', 6, 'ignored by hardware; set in the tables that Linux makes', software),
+];
+const TABLE: readonly Field[] = [
+  ...TABLE_FLAGS,
+  NX,
+  ignored(62, 52),
+  bit('PS', 7, 'page size: 0, this entry points to a table', { is: 0 }),
+];
+const ROOT = changed(
+  TABLE,
+  zero(7),
+  ignored(62, 59),
+  bit('SW5', 58, 'Linux 6.12: no copy for page-table isolation, in the root', software),
+  ignored(57, 52),
+);
 
-function leaf(level: number, frame: number, permissions: LeafPermissions): bigint {
-  const large = level > 0 ? PAGE_SIZE_BIT : 0n;
-  const writable = permissions.writable ? WRITE : 0n;
-  return (BigInt(frame) << FRAME_SHIFT) | PRESENT | USER | ACCESSED | large | writable;
-}
-
-/** x86 selects RCU table freeing unconditionally since v6.15 (a37259732a7d); before, with PARAVIRT. */
-const config: KernelConfig = {
-  MMU_GATHER_TABLE_FREE: true,
-  MMU_GATHER_RCU_TABLE_FREE: true,
-  PT_RECLAIM: false,
-  MAX_TABLE_BATCH: 4,
+/** Software types of 6.12 with every option on. */
+const SWAP_TYPES = {
+  23: 'hwpoison',
+  24: 'migration, read',
+  25: 'migration, read-exclusive',
+  26: 'migration, write',
+  27: 'device private, write',
+  28: 'device private, read',
+  29: 'device exclusive, write',
+  30: 'device exclusive, read',
 };
 
-export const x86_64_descriptor: ArchDescriptor = {
-  name: 'x86_64',
-  title: 'x86-64',
-  levels: [
-    { name: 'pte', shift: 12, bits: 9 },
-    { name: 'pmd', shift: 21, bits: 9 },
-    { name: 'pud', shift: 30, bits: 9 },
-    { name: 'pgd', shift: 39, bits: 9 },
-  ],
-  decode,
-  table,
-  leaf,
-  flush: 'ipi',
-  config,
-};
+const SWAP_FIELDS: readonly Field[] = [
+  bits('type', 63, 59, 'swap file, or what else is remembered', { values: SWAP_TYPES }),
+  bits('offset', 58, 9, 'offset or page frame number', { inverted: true }),
+  bit('PROTNONE', 8, 'not a PROT_NONE page', { is: 0 }),
+  bit('PS', 7, 'not a huge page', { is: 0 }),
+  ignored(6, 4),
+  bit('EXCL', 3, 'the page belongs to one process'),
+  bit('UFFD', 2, 'userfaultfd write protection'),
+  bit('SD', 1, 'soft-dirty'),
+  bit('P', 0, 'not present', { is: 0 }),
+];
+
+/** A leaf that the kernel made non-present: P is clear, the address inverted, the rest as it was. */
+function hidden(page: readonly Field[], from: number, ...marks: readonly Field[]): Field[] {
+  const address = bits('PFN', 51, from, 'physical address of the page, inverted', {
+    address: from,
+    inverted: true,
+  });
+  const below = from === 12 ? [] : [ignored(from - 1, 13)];
+  return changed(page, address, ...below, bit('P', 0, 'not present', { is: 0 }), ...marks);
+}
+
+const PROTNONE = bit('PROTNONE', 8, 'a page that nobody may access now', { is: 1 });
+
+function formats(top: number): TableKind['formats'] {
+  const middle = Array.from({ length: top - 1 }, (_, at) => at + 1);
+  const [huge, rest] = [middle.slice(0, 2), middle.slice(2)];
+  const upper = [...middle, top];
+  return [
+    format({ name: '4 KiB page', kind: 'leaf', levels: [0], fields: PAGE, cite: FORMATS }),
+    format({
+      name: '2 MiB page',
+      kind: 'leaf',
+      levels: [1],
+      fields: large(PAGE, 21),
+      cite: FORMATS,
+    }),
+    format({
+      name: '1 GiB page',
+      kind: 'leaf',
+      levels: [2],
+      fields: large(PAGE, 30),
+      cite: FORMATS,
+    }),
+    format({ name: 'table', kind: 'table', levels: huge, fields: TABLE, cite: FORMATS }),
+    format({
+      name: 'table',
+      kind: 'table',
+      levels: rest,
+      fields: changed(TABLE, zero(7)),
+      cite: FORMATS,
+    }),
+    format({ name: 'root table', kind: 'table', levels: [top], fields: ROOT, cite: FORMATS }),
+    format({
+      name: 'empty entry',
+      kind: 'none',
+      levels: [0],
+      fields: [bits('0', 63, 0, 'all zero', { is: 0 })],
+      cite: linux('v6.12', 'arch/x86/include/asm/pgtable.h', 'pte_none'),
+    }),
+    format({
+      name: 'empty entry',
+      kind: 'none',
+      levels: upper,
+      fields: [
+        bits('0', 63, 7, 'all zero', { is: 0 }),
+        ignored(6, 5), // some CPUs set A or D in a non-present entry
+        bits('0', 4, 0, 'all zero', { is: 0 }),
+      ],
+      cite: linux('v6.12', 'arch/x86/include/asm/pgtable.h', 'pmd_none, _PAGE_KNL_ERRATUM_MASK'),
+    }),
+    format({
+      name: 'PROT_NONE page',
+      kind: 'absent',
+      levels: [0],
+      fields: hidden(PAGE, 12, PROTNONE),
+      cite: INVERT,
+    }),
+    format({
+      name: 'PROT_NONE 2 MiB page',
+      kind: 'absent',
+      levels: [1],
+      fields: hidden(large(PAGE, 21), 21, PROTNONE),
+      cite: INVERT,
+    }),
+    format({
+      name: '2 MiB page being split',
+      kind: 'absent',
+      levels: [1],
+      fields: hidden(large(PAGE, 21), 21, bit('PROTNONE', 8, 'not a PROT_NONE page', { is: 0 })),
+      cite: linux('v6.12', 'arch/x86/include/asm/pgtable.h', 'pmd_present, pmd_mkinvalid'),
+    }),
+    format({ name: 'swap entry', kind: 'absent', levels: [0, 1], fields: SWAP_FIELDS, cite: SWAP }),
+    format({
+      name: 'not present',
+      kind: 'absent',
+      levels: [0, ...upper],
+      fields: [ignored(63, 1), bit('P', 0, 'not present', { is: 0 })],
+      cite: FORMATS,
+    }),
+  ].filter(({ levels }) => levels.length > 0);
+}
+
+const CR3_FLAGS = [
+  bit('NOFLUSH', 63, 'in the source of MOV to CR3: keep what is cached for this PCID'),
+  bit('LAM_U48', 62, 'linear-address masking of user pointers, 48 bits'),
+  bit('LAM_U57', 61, 'linear-address masking of user pointers, 57 bits'),
+  zero(60, 52),
+  bits('PFN', 51, 12, 'physical address of the root table', { address: 12 }),
+  bits('PCID', 11, 0, 'process-context identifier, if CR4.PCIDE'),
+];
+
+const TITLES = [
+  'page table',
+  'page directory',
+  'page-directory-pointer table',
+  'PML4 table',
+  'PML5 table',
+];
+
+const level = (name: string, at: number): Level => ({
+  name,
+  title: TITLES[at] ?? '',
+  shift: 12 + 9 * at,
+  bits: 9,
+  bytes: 4096,
+  align: 4096,
+  cite: manual(SDM, '4-Level Paging and 5-Level Paging, figures on linear-address translation'),
+});
+
+function kind(name: string, title: string, top: number): TableKind {
+  return tableKind({
+    name,
+    title,
+    stage: 1,
+    byteOrder: 'little',
+    pageShift: 12,
+    levels: levelNames(top + 1).map((linuxName, at) => level(linuxName, at)),
+    addressBits: 12 + 9 * (top + 1),
+    upperBits: 'sign',
+    formats: formats(top),
+    roots: [
+      format({
+        name: 'CR3',
+        kind: 'table',
+        levels: [],
+        fields: CR3_FLAGS,
+        cite: manual(SDM, 'Use of CR3 with 4-Level Paging and 5-Level Paging'),
+      }),
+    ],
+    access: ONE_WORD,
+    hardware: { accessed: 'always', dirty: 'always', tables: true },
+    rules: X86_RULES,
+    // _PAGE_TABLE and a user page, without software bits.
+    links: { RW: 1n, US: 1n, A: 1n, D: 1n },
+    maps: (_at, { writable }) => ({ US: 1n, A: 1n, RW: writable ? 1n : 0n }),
+  });
+}
+
+export const x86_64_tables: TableKind = kind('x86_64', 'x86-64', 3);
+export const x86_64_la57_tables: TableKind = kind('x86_64_la57', 'x86-64, 5 levels', 4);
+
+const machine = { flush: 'ipi', config: x86_config, impossible } as const;
+
+export const x86_64_descriptor: ArchDescriptor = machineOf(x86_64_tables, machine);
+export const x86_64_la57_descriptor: ArchDescriptor = machineOf(x86_64_la57_tables, machine);

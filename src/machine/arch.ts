@@ -8,8 +8,16 @@ export interface ArchDescriptor {
   readonly title: string;
   /** Page-table levels, leaf tables first: `levels[0]` holds PTEs. */
   readonly levels: readonly TableLevel[];
+  /** log2 of the base page's size. */
+  readonly pageShift: number;
+  /** How one entry is read and written. */
+  readonly access: EntryAccess;
+  /** What hardware writes into entries by itself. */
+  readonly hardware: HardwareWrites;
   /** Meaning of an entry of the table at `level`. */
   decode(level: number, bits: bigint): DecodedEntry;
+  /** An entry that says nothing: what a fresh table is full of. */
+  none(level: number): bigint;
   /** An entry that points to a next-level table in `frame`. */
   table(level: number, frame: number): bigint;
   /** An entry that maps page `frame`. */
@@ -34,9 +42,12 @@ export interface TableLevel {
 }
 
 export interface DecodedEntry {
+  /** Hardware translates by it. */
   readonly present: boolean;
   /** Points to a next-level table. */
   readonly table: boolean;
+  /** pXd_none(): nothing is mapped there and nothing is remembered. */
+  readonly none: boolean;
   readonly writable: boolean;
   /** Page frame number of the page or table. */
   readonly frame: number;
@@ -44,6 +55,34 @@ export interface DecodedEntry {
 
 export interface LeafPermissions {
   readonly writable: boolean;
+}
+
+/** A half of an entry that the kernel accesses by itself. */
+export type Half = 'low' | 'high';
+
+/**
+ * The accesses that make up one load or store of an entry, in their order: one of the whole word, or of
+ * halves. A store that must be atomic (an exchange) is always whole.
+ */
+export interface EntryAccess {
+  readonly load: readonly (Half | 'whole')[];
+  /** A value is stored where there was none. */
+  readonly set: readonly (Half | 'whole')[];
+  /** An entry is cleared without asking what it was. */
+  readonly clear: readonly (Half | 'whole')[];
+}
+
+/** What hardware writes into entries: `optional` if kernel or processor may do without. */
+export interface HardwareWrites {
+  readonly accessed: 'always' | 'optional' | 'never';
+  readonly dirty: 'always' | 'optional' | 'never';
+  /** Accessed marks in entries that point to tables, too. */
+  readonly tables: boolean;
+  /**
+   * The entry after an access through it, written in one atomic read-modify-write by hardware that writes;
+   * null if the access faults.
+   */
+  touch(level: number, bits: bigint, access: { readonly write: boolean }): bigint | null;
 }
 
 export interface KernelConfig {

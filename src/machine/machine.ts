@@ -311,7 +311,7 @@ export class Machine {
     if (value.present) {
       return `-> ${this.memory.frames[value.frame]?.name ?? `frame ${value.frame}`}`;
     }
-    if (value.bits === 0n) return 'none';
+    if (value.none) return 'none';
     const pointee = value.frame < 0 ? this.memory.frames[Number(value.bits)]?.name : undefined;
     return pointee ? `-> ${pointee}` : `0x${value.bits.toString(16)}`;
   }

@@ -100,7 +100,13 @@ interface WordCells {
 }
 
 export const LOW_MASK = 0xffffffffn;
-const notAnEntry: DecodedEntry = { present: false, table: false, writable: false, frame: -1 };
+const notAnEntry: DecodedEntry = {
+  present: false,
+  table: false,
+  none: false,
+  writable: false,
+  frame: -1,
+};
 
 export function refuseNarrow(word: Word): void {
   if (word.high !== 0) return;
@@ -238,11 +244,17 @@ export class Memory {
     const byBits = (byLevel[generation] ??= new Map());
     let entry = byBits.get(bits);
     if (!entry) {
-      const meaning = level < 0 ? notAnEntry : this.arch.decode(level, bits);
+      const meaning =
+        level < 0 ? { ...notAnEntry, none: bits === 0n } : this.arch.decode(level, bits);
       entry = Object.freeze({ bits, generation, ...meaning });
       byBits.set(bits, entry);
     }
     return entry;
+  }
+
+  /** What a word of a fresh table (or of any other fresh frame) says. */
+  private none(level: number): Entry {
+    return this.entry(level < 0 ? 0n : this.arch.none(level), 0, level);
   }
 
   page(frame: number, generation: number): Page {
@@ -257,8 +269,7 @@ export class Memory {
     if (word.frame >= 0) {
       const info = this.info(word.frame);
       level = cells.peek(info.level);
-      if (cells.peek(word.epoch) !== lifeGeneration(cells.peek(info.life)))
-        return this.entry(0n, 0, level);
+      if (cells.peek(word.epoch) !== lifeGeneration(cells.peek(info.life))) return this.none(level);
     }
     const low = BigInt(cells.peek(word.cell) >>> 0);
     const high = BigInt(cells.peek(word.high) >>> 0);

@@ -56,7 +56,8 @@ export const read_pointer = leaf(function* read_pointer(page: Page, offset: numb
 
 /** A word that is no page-table entry. */
 function data(bits: bigint, generation: number): Entry {
-  return { bits, generation, present: false, table: false, writable: false, frame: -1 };
+  const nothing = { present: false, table: false, none: false, writable: false, frame: -1 };
+  return { bits, generation, ...nothing };
 }
 
 /** Writes a `struct page *` to kernel memory in a page. */

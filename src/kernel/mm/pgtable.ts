@@ -17,14 +17,14 @@ import type { Mm, Pmd, Pmdp, Pte, Ptep } from './types.ts';
 
 /** The entry is empty. */
 export function pmd_none(pmd: Pmd): boolean {
-  return pmd.bits === 0n;
+  return pmd.none;
 }
 /** The entry maps a huge page. */
 export function pmd_leaf(pmd: Pmd): boolean {
   return pmd.present && !pmd.table;
 }
 export function pte_none(pte: Pte): boolean {
-  return pte.bits === 0n;
+  return pte.none;
 }
 export function pte_present(pte: Pte): boolean {
   return pte.present;
@@ -84,11 +84,13 @@ export const ptep_get_lockless = leaf(function* ptep_get_lockless(ptep: Ptep): S
   return yield* read_entry(ptep);
 });
 
+/** Stored as the bits that mean none in the table they are stored to. */
 const NONE: Entry = Object.freeze({
   bits: 0n,
   generation: 0,
   present: false,
   table: false,
+  none: true,
   writable: false,
   frame: 0,
 });

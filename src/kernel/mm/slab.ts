@@ -199,6 +199,6 @@ export const rcu_assign_pointer = leaf(function* rcu_assign_pointer(
   pointer: ObjectPointer,
   object: SlabObject | null,
 ): Steps<void> {
-  const nothing = { present: false, table: false, writable: false, frame: -1 };
+  const nothing = { present: false, table: false, none: false, writable: false, frame: -1 };
   yield* write_entry(pointer.word, { ...bitsOf(object), ...nothing });
 });

@@ -142,6 +142,12 @@ const readEntryOp = defineOp('read_entry', {
   describe: (m, _who, _args, value) => ({ comment: m.describeEntry(value as Entry) }),
 });
 
+/** The bits of an empty entry are the architecture's. */
+function asStored(m: Machine, word: Word, value: Entry): Entry {
+  const level = word.frame < 0 ? -1 : m.cells.peek(m.memory.info(word.frame).level);
+  return value.none && level >= 0 ? m.memory.entry(m.arch.none(level), 0, level) : value;
+}
+
 function storeEntry(m: Machine, who: Actor, word: Word, value: Entry): void {
   const level = word.frame < 0 ? -1 : m.cells.peek(m.memory.info(word.frame).level);
   const before = m.memory.peekWide(word);
@@ -158,9 +164,10 @@ const writeEntryOp = defineOp('write_entry', {
     const word = m.memory.resolve(place);
     if (!follow(m, who, word)) return undefined;
     refuseNarrow(word);
-    const act = (): void => storeEntry(m, who, word, value);
+    const stored = asStored(m, word, value);
+    const act = (): void => storeEntry(m, who, word, stored);
     const remark = (): string | undefined => describeStore(m, place, value);
-    m.later(who, { name: 'entry', word, value, act, remark });
+    m.later(who, { name: 'entry', word, value: stored, act, remark });
     return undefined;
   },
   describe: (m, _who, [place, value]) => ({ comment: describeStore(m, place, value) }),
@@ -174,7 +181,7 @@ function describeStore(m: Machine, place: Place, value: Entry): string | undefin
   if (level < 0 || access < m.cells.start) return undefined;
   const before = m.arch.decode(level, BigInt((m.cells.old[access] as number) >>> 0));
   const name = m.memory.frames[before.frame]?.name;
-  if (!before.present || value.bits !== 0n || name === undefined) return undefined;
+  if (!before.present || !value.none || name === undefined) return undefined;
   return before.table ? `${name} unlinked` : `${name} unmapped`;
 }
 
@@ -184,7 +191,7 @@ const exchangeEntryOp = defineOp('xchg_entry', {
     const word = m.memory.resolve(place);
     if (!follow(m, who, word)) return m.memory.entry(0n, 0);
     const old = m.memory.loadWide(word);
-    storeEntry(m, who, word, value);
+    storeEntry(m, who, word, asStored(m, word, value));
     return old;
   },
   describe: (m, _who, _args, value) => ({ comment: m.describeEntry(value as Entry) }),

@@ -1,0 +1,45 @@
+import { valueOf, type EntryFormat, type Field } from './entry-format.ts';
+
+/**
+ * The drawing of an entry's bits: pairs of rows, bit numbers above names, and with a value its bits below.
+ * Wide entries continue in another pair.
+ *
+ *     63  62..59  58   57   56..52  51..12  11   10   9    8  7    6  5  4    3    2   1   0
+ *     NX  PKEY    SW5  SW4  -       PFN     SW3  SW2  SW1  G  PAT  D  A  PCD  PWT  US  RW  P
+ */
+export function draw(it: EntryFormat, room: number, entry?: bigint): string[] {
+  const lines: string[] = [];
+  let columns: string[][] = [];
+  const used = (): number => columns.reduce((sum, [first = '']) => sum + first.length + 2, -2);
+  const flush = (): void => {
+    for (const row of columns[0]?.keys() ?? []) {
+      lines.push(
+        columns
+          .map((column) => column[row])
+          .join('  ')
+          .trimEnd(),
+      );
+    }
+    columns = [];
+  };
+  for (const field of it.fields) {
+    const cells = [rangeText(field), field.name];
+    if (entry !== undefined) cells.push(`${valueText(field, entry)}`);
+    const width = Math.max(...cells.map((cell) => cell.length));
+    if (columns.length > 0 && used() + 2 + width > room) flush();
+    columns.push(cells.map((cell) => cell.padEnd(width)));
+  }
+  flush();
+  return lines;
+}
+
+/** `51..12`, or one bit. */
+export function rangeText({ high, low }: Field): string {
+  return high === low ? String(high) : `${high}..${low}`;
+}
+
+/** As short as it stays readable: the value of the field, an address in place with its zeroes. */
+function valueText(field: Field, entry: bigint): string {
+  const value = valueOf(field, entry);
+  return value < 10n ? String(value) : `0x${value.toString(16)}`;
+}

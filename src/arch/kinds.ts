@@ -1,0 +1,36 @@
+import { GracewalkError } from '../base/errors.ts';
+import { suggest } from '../base/suggest.ts';
+import {
+  arm64_16k_lpa2_tables,
+  arm64_16k_tables,
+  arm64_64k_lpa_tables,
+  arm64_64k_tables,
+  arm64_lpa2_tables,
+  arm64_tables,
+} from './arm64.ts';
+import type { TableKind } from './table-kind.ts';
+import { x86_64_la57_tables, x86_64_tables } from './x86-64.ts';
+
+/** Every kind of page table that we know, first-stage kinds first. */
+export const TABLE_KINDS: readonly TableKind[] = [
+  x86_64_tables,
+  x86_64_la57_tables,
+  arm64_tables,
+  arm64_16k_tables,
+  arm64_64k_tables,
+  arm64_lpa2_tables,
+  arm64_16k_lpa2_tables,
+  arm64_64k_lpa_tables,
+];
+
+/** The kind that users call `name`. */
+export function tableKindNamed(name: string): TableKind {
+  const found = TABLE_KINDS.find((kind) => kind.name === name.replaceAll('-', '_').toLowerCase());
+  if (found) return found;
+  const names = TABLE_KINDS.map((kind) => kind.name);
+  const near = suggest(name, names);
+  throw new GracewalkError('E802', `no architecture '${name}'`, {
+    notes: [`there are ${names.join(', ')}`],
+    ...(near === null ? {} : { help: `did you mean ${near}?` }),
+  });
+}

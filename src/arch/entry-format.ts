@@ -99,14 +99,39 @@ export function ignored(high: number, low: number = high): Field {
   return bits('-', high, low, 'ignored', { who: '-', role: 'ignored' });
 }
 
-/** A format, its fields put in order. */
+/** A format, its fields put in order, and ignored or reserved neighbours made one. */
 export function format(it: EntryFormat): EntryFormat {
-  return Object.freeze({ ...it, fields: [...it.fields].sort((a, b) => b.high - a.high) });
+  const fields: Field[] = [];
+  for (const field of [...it.fields].sort((a, b) => b.high - a.high)) {
+    const before = fields.at(-1);
+    if (before && isFiller(field) && before.role === field.role && before.low === field.high + 1) {
+      fields[fields.length - 1] = { ...before, low: field.low };
+    } else {
+      fields.push(field);
+    }
+  }
+  return Object.freeze({ ...it, fields });
 }
 
-/** `fields` with those replaced that share a bit with one of `changes`. */
+function isFiller({ role }: Field): boolean {
+  return role === 'ignored' || role === 'reserved';
+}
+
+/**
+ * `fields` with those replaced that share a bit with one of `changes`. Of ignored and reserved ranges only
+ * the shared bits are.
+ */
 export function changed(fields: readonly Field[], ...changes: readonly Field[]): Field[] {
-  const kept = fields.filter((f) => !changes.some((c) => c.low <= f.high && f.low <= c.high));
+  let kept = [...fields];
+  for (const { high, low } of changes) {
+    kept = kept.flatMap((field) => {
+      if (field.low > high || low > field.high) return [field];
+      if (!isFiller(field)) return [];
+      const above = field.high > high ? [{ ...field, low: high + 1 }] : [];
+      const below = field.low < low ? [{ ...field, high: low - 1 }] : [];
+      return [...above, ...below];
+    });
+  }
   return [...kept, ...changes];
 }
 

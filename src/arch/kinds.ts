@@ -9,18 +9,25 @@ import {
   arm64_tables,
 } from './arm64.ts';
 import type { TableKind } from './table-kind.ts';
+import { ept5_tables, ept_tables } from './ept.ts';
+import { npt_tables } from './npt.ts';
+import { x86_pae_tables } from './x86-pae.ts';
 import { x86_64_la57_tables, x86_64_tables } from './x86-64.ts';
 
 /** Every kind of page table that we know, first-stage kinds first. */
 export const TABLE_KINDS: readonly TableKind[] = [
   x86_64_tables,
   x86_64_la57_tables,
+  x86_pae_tables,
   arm64_tables,
   arm64_16k_tables,
   arm64_64k_tables,
   arm64_lpa2_tables,
   arm64_16k_lpa2_tables,
   arm64_64k_lpa_tables,
+  ept_tables,
+  ept5_tables,
+  npt_tables,
 ];
 
 /** The kind that users call `name`. */

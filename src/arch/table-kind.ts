@@ -98,9 +98,17 @@ type Given = Omit<TableKind, 'decode' | 'readings' | 'none' | 'link' | 'map' | '
   /** The values of the fields of tables and pages that the kernel makes, besides the address. */
   readonly links: Values | ((level: number) => Values);
   readonly maps: (level: number, permissions: LeafPermissions) => Values;
+  /** The values of the fields of an empty entry that the kernel makes. */
+  readonly nones?: Values;
 };
 
-export function tableKind({ links, maps, touch = touchByBits, ...given }: Given): TableKind {
+export function tableKind({
+  links,
+  maps,
+  nones = {},
+  touch = touchByBits,
+  ...given
+}: Given): TableKind {
   const { formats, levels, pageShift } = given;
   const decoder = new Decoder(formats, levels.length, pageShift);
   const decode = (level: number, bits: bigint): Decoded => decoder.decode(level, bits);
@@ -123,7 +131,7 @@ export function tableKind({ links, maps, touch = touchByBits, ...given }: Given)
     },
     decode,
     readings: (level, bits) => decoder.readings(level, bits),
-    none: (level) => encode(only('none', level), {}),
+    none: (level) => encode(only('none', level), nones),
     link: (level, address) =>
       make(only('table', level), address, typeof links === 'function' ? links(level) : links),
     map: (level, address, permissions) =>

@@ -73,9 +73,9 @@ describe.each(TABLE_KINDS.map((kind) => [kind.name, kind] as const))('%s', (_nam
             else expect(earlier(kind, level, format, bits)).toBe(true);
           }
         }),
-        { seed: 4, numRuns: 100 },
+        { seed: 4, numRuns: 50 },
       );
-      expect(tried).toBeGreaterThanOrEqual(100);
+      expect(tried).toBeGreaterThanOrEqual(50);
     }
   });
 

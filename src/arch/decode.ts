@@ -30,6 +30,8 @@ export interface Decoded {
   readonly fault: string | null;
   /** The entries of the next table that exist, if not all: first, and one past the last. */
   readonly window: readonly [number, number] | null;
+  /** log2 of the size of a leaf, if it is larger than its level says (one of a run of equal entries). */
+  readonly leafShift: number | null;
 }
 
 interface Halves {
@@ -130,6 +132,7 @@ export function compile(it: EntryFormat, pageShift: number): Compiled {
         dirty: dirty?.(low, high) ?? null,
         fault,
         window: null,
+        leafShift: null,
         ...it.derived?.(bits),
       };
     },

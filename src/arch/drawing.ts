@@ -1,4 +1,5 @@
 import { valueOf, type EntryFormat, type Field } from './entry-format.ts';
+import { numberText } from './entry-text.ts';
 
 /**
  * The drawing of an entry's bits: pairs of rows, bit numbers above names, and with a value its bits below.
@@ -24,7 +25,7 @@ export function draw(it: EntryFormat, room: number, entry?: bigint): string[] {
   };
   for (const field of it.fields) {
     const cells = [rangeText(field), field.name];
-    if (entry !== undefined) cells.push(`${valueText(field, entry)}`);
+    if (entry !== undefined) cells.push(numberText(valueOf(field, entry)));
     const width = Math.max(...cells.map((cell) => cell.length));
     if (columns.length > 0 && used() + 2 + width > room) flush();
     columns.push(cells.map((cell) => cell.padEnd(width)));
@@ -36,10 +37,4 @@ export function draw(it: EntryFormat, room: number, entry?: bigint): string[] {
 /** `51..12`, or one bit. */
 export function rangeText({ high, low }: Field): string {
   return high === low ? String(high) : `${high}..${low}`;
-}
-
-/** As short as it stays readable: the value of the field, an address in place with its zeroes. */
-function valueText(field: Field, entry: bigint): string {
-  const value = valueOf(field, entry);
-  return value < 10n ? String(value) : `0x${value.toString(16)}`;
 }

@@ -67,6 +67,8 @@ export interface Derived {
   readonly dirty?: boolean;
   /** The entries of the next table that exist, if not all: first, and one past the last. */
   readonly window?: readonly [number, number];
+  /** log2 of the size of a leaf that is not its level's. */
+  readonly leafShift?: number;
 }
 
 type Extra = Partial<

@@ -9,6 +9,21 @@ import {
   arm64_tables,
 } from './arm64.ts';
 import type { TableKind } from './table-kind.ts';
+import {
+  arm64_s2_16k_tables,
+  arm64_s2_48_tables,
+  arm64_s2_64k_tables,
+  arm64_s2_tables,
+} from './arm64-stage2.ts';
+import { powerpc_radix_64k_tables, powerpc_radix_tables } from './powerpc-radix.ts';
+import {
+  riscv_sv39_tables,
+  riscv_sv39x4_tables,
+  riscv_sv48_tables,
+  riscv_sv48x4_tables,
+  riscv_sv57_tables,
+} from './riscv.ts';
+import { s390_r2_tables, s390_r3_tables, s390_tables } from './s390.ts';
 import { ept5_tables, ept_tables } from './ept.ts';
 import { npt_tables } from './npt.ts';
 import { x86_pae_tables } from './x86-pae.ts';
@@ -25,9 +40,23 @@ export const TABLE_KINDS: readonly TableKind[] = [
   arm64_lpa2_tables,
   arm64_16k_lpa2_tables,
   arm64_64k_lpa_tables,
+  powerpc_radix_tables,
+  powerpc_radix_64k_tables,
+  s390_tables,
+  s390_r2_tables,
+  s390_r3_tables,
+  riscv_sv39_tables,
+  riscv_sv48_tables,
+  riscv_sv57_tables,
   ept_tables,
   ept5_tables,
   npt_tables,
+  arm64_s2_tables,
+  arm64_s2_48_tables,
+  arm64_s2_16k_tables,
+  arm64_s2_64k_tables,
+  riscv_sv39x4_tables,
+  riscv_sv48x4_tables,
 ];
 
 /** The kind that users call `name`. */

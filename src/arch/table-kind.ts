@@ -8,15 +8,7 @@ import type {
   LeafPermissions,
 } from '../machine/arch.ts';
 import { Decoder, type Decoded } from './decode.ts';
-import {
-  addressValues,
-  encode,
-  keyOf,
-  valueOf,
-  variable,
-  type EntryFormat,
-  type Values,
-} from './entry-format.ts';
+import { addressValues, encode, type EntryFormat, type Values } from './entry-format.ts';
 
 /** One architecture's page tables of one kind: their shape, the formats of their entries, and the rules. */
 export interface TableKind {
@@ -183,20 +175,4 @@ export function machineOf(
     leaf: (level, frame, permissions) => kind.map(level, addressOf(frame), permissions),
   };
   return Object.freeze(descriptor);
-}
-
-/** Names and values of the fields that are not zero, as one writes them: `NX D A type=3`. */
-export function setFields({ format, bits }: { format: EntryFormat; bits: bigint }): string[] {
-  const words: string[] = [];
-  for (const field of variable(format)) {
-    const value = valueOf(field, bits);
-    if (field.address !== undefined) continue;
-    const named = field.values?.[Number(value)];
-    if (named === '') continue;
-    if (named !== undefined) words.push(`${keyOf(format, field)}=${value} (${named})`);
-    else if (value === 0n) continue;
-    else if (field.high === field.low) words.push(keyOf(format, field));
-    else words.push(`${keyOf(format, field)}=${value < 10n ? value : `0x${value.toString(16)}`}`);
-  }
-  return words;
 }

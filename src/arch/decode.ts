@@ -83,8 +83,11 @@ function mark(
 /** One format, ready to test values against. */
 export interface Compiled {
   readonly format: EntryFormat;
-  readonly is: (bits: bigint, low: number, high: number) => boolean;
-  readonly decode: (bits: bigint, low: number, high: number) => Decoded;
+  readonly is: (bits: bigint) => boolean;
+  readonly decode: (bits: bigint) => Decoded;
+  /** The same with the halves already at hand. */
+  readonly isHalves: (bits: bigint, low: number, high: number) => boolean;
+  readonly decodeHalves: (bits: bigint, low: number, high: number) => Decoded;
 }
 
 export function compile(it: EntryFormat, pageShift: number): Compiled {
@@ -104,38 +107,44 @@ export function compile(it: EntryFormat, pageShift: number): Compiled {
 
   const faultOf = (bits: bigint, low: number, high: number): string | null => {
     if (!mapped) return null;
-    if (any(reservedHalves, low, high)) return `reserved bits ${setBits(bits & reserved)} are set`;
+    if (any(reservedHalves, low, high)) return reservedText(bits & reserved);
     return it.refused?.(bits) ?? null;
+  };
+
+  const isHalves = (bits: bigint, low: number, high: number): boolean =>
+    (low & where.low) === what.low &&
+    (high & where.high) === what.high &&
+    (it.matches?.(bits) ?? true);
+
+  const decodeHalves = (bits: bigint, low: number, high: number): Decoded => {
+    const at = address(bits);
+    const fault = faultOf(bits, low, high);
+    return {
+      format: it,
+      present: mapped && fault === null,
+      table: it.kind === 'table',
+      none: it.kind === 'none',
+      address: at,
+      frame: Number(at >> shift),
+      readable: readable(low, high),
+      writable: writable(low, high),
+      executable: executable(low, high),
+      user: user(low, high),
+      accessed: accessed?.(low, high) ?? null,
+      dirty: dirty?.(low, high) ?? null,
+      fault,
+      window: null,
+      leafShift: null,
+      ...it.derived?.(bits),
+    };
   };
 
   return {
     format: it,
-    is: (bits, low, high) =>
-      (low & where.low) === what.low &&
-      (high & where.high) === what.high &&
-      (it.matches?.(bits) ?? true),
-    decode: (bits, low, high) => {
-      const fault = faultOf(bits, low, high);
-      const at = address(bits);
-      return {
-        format: it,
-        present: mapped && fault === null,
-        table: it.kind === 'table',
-        none: it.kind === 'none',
-        address: at,
-        frame: Number(at >> shift),
-        readable: readable(low, high),
-        writable: writable(low, high),
-        executable: executable(low, high),
-        user: user(low, high),
-        accessed: accessed?.(low, high) ?? null,
-        dirty: dirty?.(low, high) ?? null,
-        fault,
-        window: null,
-        leafShift: null,
-        ...it.derived?.(bits),
-      };
-    },
+    is: (bits) => isHalves(bits, halves(bits).low, halves(bits).high),
+    decode: (bits) => decodeHalves(bits, halves(bits).low, halves(bits).high),
+    isHalves,
+    decodeHalves,
   };
 }
 
@@ -146,6 +155,11 @@ function addresses(it: EntryFormat): (bits: bigint) => bigint {
   if (parts.length === 0) return () => 0n;
   const where = masks(parts);
   return inPlace ? (bits) => bits & where : (bits) => addressOf(it, bits);
+}
+
+function reservedText(bits: bigint): string {
+  const text = setBits(bits);
+  return /\D/.test(text) ? `reserved bits ${text} are set` : `reserved bit ${text} is set`;
 }
 
 /** `63, 51..40`. */
@@ -175,18 +189,18 @@ export class Decoder {
   decode(level: number, bits: bigint): Decoded {
     const { low, high } = halves(bits);
     for (const it of this.levels[level] ?? []) {
-      if (it.format.only === undefined && it.is(bits, low, high)) return it.decode(bits, low, high);
+      if (it.format.only === undefined && it.isHalves(bits, low, high)) {
+        return it.decodeHalves(bits, low, high);
+      }
     }
     throw new RangeError(`no format of level ${level} fits 0x${bits.toString(16)}`);
   }
 
   /** Every format that fits, the first as `decode` gives it. */
   readings(level: number, bits: bigint): Decoded[] {
-    const { low, high } = halves(bits);
-    const first = this.decode(level, bits);
     const others = (this.levels[level] ?? []).filter(
-      ({ format, is }) => format.only !== undefined && is(bits, low, high),
+      ({ format, is }) => format.only !== undefined && is(bits),
     );
-    return [first, ...others.map((it) => it.decode(bits, low, high))];
+    return [this.decode(level, bits), ...others.map((it) => it.decode(bits))];
   }
 }

@@ -1,19 +1,18 @@
-import { linux, manual } from '../base/citation.ts';
-import { fact } from '../base/citation.ts';
+import { fact, linux, manual } from '../base/citation.ts';
 import { ARM64_RULES } from './arm64-rules.ts';
+import { levels } from './arm64.ts';
 import {
   BLOCK_TYPE,
   DESCRIPTORS,
   INVALID,
   VALID,
   blockLevels,
-  levels,
   output,
   reserved,
   shiftOf,
   sizeText,
   type Shape,
-} from './arm64.ts';
+} from './arm64-entry.ts';
 import type { Decoded } from './decode.ts';
 import {
   bit,
@@ -278,3 +277,76 @@ export const arm64_s2_64k_tables: TableKind = kind('arm64_s2_64k', {
   input: 40,
   wide: 'no',
 });
+
+/*
+ * Drawings, compared with the code by test/arch/drawings.test.ts.
+ *
+ * arm64_s2_48 pte: 4 KiB page
+ *
+ *     63..59  58..57  56..55  54..53  52    51   50..48  47..12  11  10  9..8  7  6  5..2  1  0
+ *     -       SW      PKVM    XN      Cont  DBM  0       OA      0   AF  SH    W  R  Attr  T  V
+ *
+ * arm64_s2_48 pmd: 2 MiB block
+ *
+ *     63..59  58..57  56..55  54..53  52    51   50..48  47..21  20..17  16  15..11  10  9..8  7  6  5..2
+ *     -       SW      PKVM    XN      Cont  DBM  0       OA      0       nT  0       AF  SH    W  R  Attr
+ *     1  0
+ *     T  V
+ *
+ * arm64_s2_48 pud: 1 GiB block
+ *
+ *     63..59  58..57  56..55  54..53  52    51   50..48  47..30  29..17  16  15..11  10  9..8  7  6  5..2
+ *     -       SW      PKVM    XN      Cont  DBM  0       OA      0       nT  0       AF  SH    W  R  Attr
+ *     1  0
+ *     T  V
+ *
+ * arm64_s2_48 pmd, pud, pgd: table
+ *
+ *     63..50  49..48  47..12  11..2  1  0
+ *     -       0       OA      -      T  V
+ *
+ * arm64_s2_48 pte, pgd: reserved encoding, faults
+ *
+ *     63..2  1  0
+ *     -      T  V
+ *
+ * arm64_s2_48 pte, pmd, pud, pgd: empty entry
+ *
+ *     63..0
+ *     0
+ *
+ * arm64_s2_48 pte, pmd, pud, pgd: not valid
+ *
+ *     63..1  0
+ *     -      V
+ *
+ * arm64_s2_48 pte, pmd, pud, pgd: locked entry (KVM 6.12)
+ *
+ *     63..11  10      9..0
+ *     0       LOCKED  0
+ *
+ * arm64_s2_48 pte, pmd, pud, pgd: owner of the page (KVM 6.1, 6.12)
+ *
+ *     63..10  9..2   1..0
+ *     0       owner  0
+ *
+ * arm64_s2_48 pte, pmd, pud, pgd: locked entry (KVM 7.2)
+ *
+ *     63..60  59..1  0
+ *     type    -      V
+ *
+ * arm64_s2_48 pte, pmd, pud, pgd: donated page (KVM 7.2)
+ *
+ *     63..60  59..4  3..1   0
+ *     type    data   owner  V
+ *
+ * arm64_s2_48 pte, pmd, pud, pgd: poisoned page (KVM 7.2)
+ *
+ *     63..60  59..1  0
+ *     type    -      V
+ *
+ * arm64_s2_48 VTTBR_EL2
+ *
+ *     63..48  47..1  0
+ *     VMID    BADDR  CnP
+ */

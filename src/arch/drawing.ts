@@ -1,5 +1,6 @@
 import { valueOf, type EntryFormat, type Field } from './entry-format.ts';
 import { numberText } from './entry-text.ts';
+import type { TableKind } from './table-kind.ts';
 
 /**
  * The drawing of an entry's bits: pairs of rows, bit numbers above names, and with a value its bits below.
@@ -37,4 +38,11 @@ export function draw(it: EntryFormat, room: number, entry?: bigint): string[] {
 /** `51..12`, or one bit. */
 export function rangeText({ high, low }: Field): string {
   return high === low ? String(high) : `${high}..${low}`;
+}
+
+/** What a drawing is of: `x86_64 pmd, pud: table`, `ept pte: locked entry (KVM 6.12)`. */
+export function drawingTitle(kind: TableKind, it: EntryFormat): string {
+  const places = it.levels.map((level) => kind.levels[level]?.name).join(', ');
+  const what = it.levels.length === 0 ? it.name : `${places}: ${it.name}`;
+  return `${kind.name} ${what}${it.only === undefined ? '' : ` (${it.only})`}`;
 }

@@ -225,3 +225,47 @@ function kind(name: string, title: string, top: number): TableKind {
 
 export const ept_tables: TableKind = kind('ept', 'Intel EPT', 3);
 export const ept5_tables: TableKind = kind('ept5', 'Intel EPT, 5 levels', 4);
+
+/*
+ * Drawings, compared with the code by test/arch/drawings.test.ts.
+ *
+ * ept pte: 4 KiB page
+ *
+ *     63   62  61   60   59  58  57   56..52  51..12  11  10  9  8  7  6     5..3  2  1  0
+ *     SVE  -   SPP  SSS  -   PW  VPW  -       PFN     -   XU  D  A  -  IPAT  MT    X  W  R
+ *
+ * ept pmd: 2 MiB page
+ *
+ *     63   62  61   60   59  58  57   56..52  51..21  20..12  11  10  9  8  7     6     5..3  2  1  0
+ *     SVE  -   SPP  SSS  -   PW  VPW  -       PFN     0       -   XU  D  A  leaf  IPAT  MT    X  W  R
+ *
+ * ept pud: 1 GiB page
+ *
+ *     63   62  61   60   59  58  57   56..52  51..30  29..12  11  10  9  8  7     6     5..3  2  1  0
+ *     SVE  -   SPP  SSS  -   PW  VPW  -       PFN     0       -   XU  D  A  leaf  IPAT  MT    X  W  R
+ *
+ * ept pmd, pud: table
+ *
+ *     63..52  51..12  11  10  9  8  7     6..3  2  1  0
+ *     -       PFN     -   XU  -  A  leaf  0     X  W  R
+ *
+ * ept pgd: table
+ *
+ *     63..52  51..12  11  10  9  8  7..3  2  1  0
+ *     -       PFN     -   XU  -  A  0     X  W  R
+ *
+ * ept pte, pmd, pud, pgd: empty entry
+ *
+ *     63   62..0
+ *     SVE  0
+ *
+ * ept pte, pmd, pud, pgd: not present
+ *
+ *     63   62..3  2..0
+ *     SVE  -      0
+ *
+ * ept EPTP
+ *
+ *     63..52  51..12  11..8  7    6   5..3  2..0
+ *     0       PFN     0      SSS  AD  PWL   MT
+ */

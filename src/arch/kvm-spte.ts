@@ -179,3 +179,208 @@ export const FROZEN_SPTE: Readonly<Record<'v6.1' | 'v6.12' | 'v7.2', bigint>> = 
   'v6.12': (1n << 63n) | 0x5a0n,
   'v7.2': (1n << 63n) | 0x1a0n,
 };
+
+/*
+ * Drawings, compared with the code by test/arch/drawings.test.ts.
+ *
+ * ept pte: MMIO entry of KVM (KVM 6.1, 6.12)
+ *
+ *     63   62..52  51..12  11    10..3  2..0
+ *     SVE  gen     GPA     SPTE  gen    MMIO
+ *
+ * ept pte: 4 KiB page of KVM (KVM 6.1, 6.12)
+ *
+ *     63   62  61   60   59  58     57      56       55  54       53..52  51..12  11    10  9  8  7  6
+ *     SVE  -   SPP  SSS  -   MMU_W  HOST_W  SAVED_X  -   SAVED_R  AD      PFN     SPTE  XU  D  A  -  IPAT
+ *     5..3  2  1  0
+ *     MT    X  W  R
+ *
+ * ept pmd: 2 MiB page of KVM (KVM 6.1, 6.12)
+ *
+ *     63   62  61   60   59  58     57      56       55  54       53..52  51..21  20..12  11    10  9  8
+ *     SVE  -   SPP  SSS  -   MMU_W  HOST_W  SAVED_X  -   SAVED_R  AD      PFN     0       SPTE  XU  D  A
+ *     7     6     5..3  2  1  0
+ *     leaf  IPAT  MT    X  W  R
+ *
+ * ept pud: 1 GiB page of KVM (KVM 6.1, 6.12)
+ *
+ *     63   62  61   60   59  58     57      56       55  54       53..52  51..30  29..12  11    10  9  8
+ *     SVE  -   SPP  SSS  -   MMU_W  HOST_W  SAVED_X  -   SAVED_R  AD      PFN     0       SPTE  XU  D  A
+ *     7     6     5..3  2  1  0
+ *     leaf  IPAT  MT    X  W  R
+ *
+ * ept pte: access-tracked 4 KiB page of KVM (KVM 6.1, 6.12)
+ *
+ *     63   62  61   60   59  58     57      56       55  54       53..52  51..12  11    10  9  8  7  6
+ *     SVE  -   SPP  SSS  -   MMU_W  HOST_W  SAVED_X  -   SAVED_R  AD      PFN     SPTE  XU  D  A  -  IPAT
+ *     5..3  2..0
+ *     MT    0
+ *
+ * ept pmd: access-tracked 2 MiB page of KVM (KVM 6.1, 6.12)
+ *
+ *     63   62  61   60   59  58     57      56       55  54       53..52  51..21  20..12  11    10  9  8
+ *     SVE  -   SPP  SSS  -   MMU_W  HOST_W  SAVED_X  -   SAVED_R  AD      PFN     0       SPTE  XU  D  A
+ *     7     6     5..3  2..0
+ *     leaf  IPAT  MT    0
+ *
+ * ept pud: access-tracked 1 GiB page of KVM (KVM 6.1, 6.12)
+ *
+ *     63   62  61   60   59  58     57      56       55  54       53..52  51..30  29..12  11    10  9  8
+ *     SVE  -   SPP  SSS  -   MMU_W  HOST_W  SAVED_X  -   SAVED_R  AD      PFN     0       SPTE  XU  D  A
+ *     7     6     5..3  2..0
+ *     leaf  IPAT  MT    0
+ *
+ * ept pmd, pud: table of KVM (KVM 6.1, 6.12)
+ *
+ *     63..54  53..52  51..12  11    10  9  8  7     6..3  2  1  0
+ *     -       AD      PFN     SPTE  XU  -  A  leaf  0     X  W  R
+ *
+ * ept pgd: table of KVM (KVM 6.1, 6.12)
+ *
+ *     63..54  53..52  51..12  11    10  9  8  7..3  2  1  0
+ *     -       AD      PFN     SPTE  XU  -  A  0     X  W  R
+ *
+ * ept pte: MMIO entry of KVM (KVM 7.2)
+ *
+ *     63   62..52  51..12  11    10  9..3  2..0
+ *     SVE  gen     GPA     SPTE  -   gen   MMIO
+ *
+ * ept pte: 4 KiB page of KVM (KVM 7.2)
+ *
+ *     63   62        61..60  59  58  57   56  55     54       53      52       51..12  11    10  9  8  7
+ *     SVE  SAVED_XU  AD      -   PW  VPW  -   MMU_W  SAVED_X  HOST_W  SAVED_R  PFN     SPTE  XU  D  A  -
+ *     6     5..3  2  1  0
+ *     IPAT  MT    X  W  R
+ *
+ * ept pmd: 2 MiB page of KVM (KVM 7.2)
+ *
+ *     63   62        61..60  59  58  57   56  55     54       53      52       51..21  20..12  11    10  9
+ *     SVE  SAVED_XU  AD      -   PW  VPW  -   MMU_W  SAVED_X  HOST_W  SAVED_R  PFN     0       SPTE  XU  D
+ *     8  7     6     5..3  2  1  0
+ *     A  leaf  IPAT  MT    X  W  R
+ *
+ * ept pud: 1 GiB page of KVM (KVM 7.2)
+ *
+ *     63   62        61..60  59  58  57   56  55     54       53      52       51..30  29..12  11    10  9
+ *     SVE  SAVED_XU  AD      -   PW  VPW  -   MMU_W  SAVED_X  HOST_W  SAVED_R  PFN     0       SPTE  XU  D
+ *     8  7     6     5..3  2  1  0
+ *     A  leaf  IPAT  MT    X  W  R
+ *
+ * ept pte: access-tracked 4 KiB page of KVM (KVM 7.2)
+ *
+ *     63   62        61..60  59  58  57   56  55     54       53      52       51..12  11    10  9  8  7
+ *     SVE  SAVED_XU  AD      -   PW  VPW  -   MMU_W  SAVED_X  HOST_W  SAVED_R  PFN     SPTE  XU  D  A  -
+ *     6     5..3  2..0
+ *     IPAT  MT    0
+ *
+ * ept pmd: access-tracked 2 MiB page of KVM (KVM 7.2)
+ *
+ *     63   62        61..60  59  58  57   56  55     54       53      52       51..21  20..12  11    10  9
+ *     SVE  SAVED_XU  AD      -   PW  VPW  -   MMU_W  SAVED_X  HOST_W  SAVED_R  PFN     0       SPTE  XU  D
+ *     8  7     6     5..3  2..0
+ *     A  leaf  IPAT  MT    0
+ *
+ * ept pud: access-tracked 1 GiB page of KVM (KVM 7.2)
+ *
+ *     63   62        61..60  59  58  57   56  55     54       53      52       51..30  29..12  11    10  9
+ *     SVE  SAVED_XU  AD      -   PW  VPW  -   MMU_W  SAVED_X  HOST_W  SAVED_R  PFN     0       SPTE  XU  D
+ *     8  7     6     5..3  2..0
+ *     A  leaf  IPAT  MT    0
+ *
+ * ept pmd, pud: table of KVM (KVM 7.2)
+ *
+ *     63..62  61..60  59..52  51..12  11    10  9  8  7     6..3  2  1  0
+ *     -       AD      -       PFN     SPTE  XU  -  A  leaf  0     X  W  R
+ *
+ * ept pgd: table of KVM (KVM 7.2)
+ *
+ *     63..62  61..60  59..52  51..12  11    10  9  8  7..3  2  1  0
+ *     -       AD      -       PFN     SPTE  XU  -  A  0     X  W  R
+ *
+ * ept pte, pmd, pud, pgd: entry that KVM has removed (KVM 6.1)
+ *
+ *     63  62..0
+ *     0   REMOVED
+ *
+ * ept pte, pmd, pud, pgd: entry that KVM has frozen (KVM 6.12)
+ *
+ *     63   62..0
+ *     SVE  FROZEN
+ *
+ * ept pte, pmd, pud, pgd: entry that KVM has frozen (KVM 7.2)
+ *
+ *     63   62..0
+ *     SVE  FROZEN
+ *
+ * npt pte: MMIO entry of KVM (KVM 6.1, 6.12)
+ *
+ *     63  62..52  51    50..12  11    10..3  2  1  0
+ *     -   gen     MMIO  GPA     SPTE  gen    U  W  P
+ *
+ * npt pte: 4 KiB page of KVM (KVM 6.1, 6.12)
+ *
+ *     63  62..57  56       55  54       53..52  51..12  11    10     9       8  7    6  5  4    3    2
+ *     NX  -       SAVED_X  -   SAVED_R  AD      PFN     SPTE  MMU_W  HOST_W  G  PAT  D  A  PCD  PWT  US
+ *     1   0
+ *     RW  P
+ *
+ * npt pmd: 2 MiB page of KVM (KVM 6.1, 6.12)
+ *
+ *     63  62..57  56       55  54       53..52  51..21  20..13  12   11    10     9       8  7   6  5  4
+ *     NX  -       SAVED_X  -   SAVED_R  AD      PFN     0       PAT  SPTE  MMU_W  HOST_W  G  PS  D  A  PCD
+ *     3    2   1   0
+ *     PWT  US  RW  P
+ *
+ * npt pud: 1 GiB page of KVM (KVM 6.1, 6.12)
+ *
+ *     63  62..57  56       55  54       53..52  51..30  29..13  12   11    10     9       8  7   6  5  4
+ *     NX  -       SAVED_X  -   SAVED_R  AD      PFN     0       PAT  SPTE  MMU_W  HOST_W  G  PS  D  A  PCD
+ *     3    2   1   0
+ *     PWT  US  RW  P
+ *
+ * npt pmd, pud: table of KVM (KVM 6.1, 6.12)
+ *
+ *     63  62..54  53..52  51..12  11    10..8  7   6  5  4    3    2   1   0
+ *     NX  -       AD      PFN     SPTE  -      PS  -  A  PCD  PWT  US  RW  P
+ *
+ * npt pgd: root table of KVM (KVM 6.1, 6.12)
+ *
+ *     63  62..54  53..52  51..12  11    10..8  7  6  5  4    3    2   1   0
+ *     NX  -       AD      PFN     SPTE  -      0  -  A  PCD  PWT  US  RW  P
+ *
+ * npt pte: MMIO entry of KVM (KVM 7.2)
+ *
+ *     63  62..52  51    50..12  11    10  9..3  2  1  0
+ *     -   gen     MMIO  GPA     SPTE  -   gen   U  W  P
+ *
+ * npt pte: 4 KiB page of KVM (KVM 7.2)
+ *
+ *     63  62  61..60  59..55  54       53  52       51..12  11    10     9       8  7    6  5  4    3
+ *     NX  -   AD      -       SAVED_X  -   SAVED_R  PFN     SPTE  MMU_W  HOST_W  G  PAT  D  A  PCD  PWT
+ *     2   1   0
+ *     US  RW  P
+ *
+ * npt pmd: 2 MiB page of KVM (KVM 7.2)
+ *
+ *     63  62  61..60  59..55  54       53  52       51..21  20..13  12   11    10     9       8  7   6  5
+ *     NX  -   AD      -       SAVED_X  -   SAVED_R  PFN     0       PAT  SPTE  MMU_W  HOST_W  G  PS  D  A
+ *     4    3    2   1   0
+ *     PCD  PWT  US  RW  P
+ *
+ * npt pud: 1 GiB page of KVM (KVM 7.2)
+ *
+ *     63  62  61..60  59..55  54       53  52       51..30  29..13  12   11    10     9       8  7   6  5
+ *     NX  -   AD      -       SAVED_X  -   SAVED_R  PFN     0       PAT  SPTE  MMU_W  HOST_W  G  PS  D  A
+ *     4    3    2   1   0
+ *     PCD  PWT  US  RW  P
+ *
+ * npt pmd, pud: table of KVM (KVM 7.2)
+ *
+ *     63  62  61..60  59..52  51..12  11    10..8  7   6  5  4    3    2   1   0
+ *     NX  -   AD      -       PFN     SPTE  -      PS  -  A  PCD  PWT  US  RW  P
+ *
+ * npt pgd: root table of KVM (KVM 7.2)
+ *
+ *     63  62  61..60  59..52  51..12  11    10..8  7  6  5  4    3    2   1   0
+ *     NX  -   AD      -       PFN     SPTE  -      0  -  A  PCD  PWT  US  RW  P
+ */

@@ -111,3 +111,47 @@ export const npt_tables: TableKind = tableKind({
   maps: (_at, { writable }) => ({ RW: writable ? 1n : 0n, US: 1n, A: 1n }),
   nones: { NX: 1n },
 });
+
+/*
+ * Drawings, compared with the code by test/arch/drawings.test.ts.
+ *
+ * npt pte: 4 KiB page
+ *
+ *     63  62..52  51..12  11..9  8  7    6  5  4    3    2   1   0
+ *     NX  -       PFN     -      G  PAT  D  A  PCD  PWT  US  RW  P
+ *
+ * npt pmd: 2 MiB page
+ *
+ *     63  62..52  51..21  20..13  12   11..9  8  7   6  5  4    3    2   1   0
+ *     NX  -       PFN     0       PAT  -      G  PS  D  A  PCD  PWT  US  RW  P
+ *
+ * npt pud: 1 GiB page
+ *
+ *     63  62..52  51..30  29..13  12   11..9  8  7   6  5  4    3    2   1   0
+ *     NX  -       PFN     0       PAT  -      G  PS  D  A  PCD  PWT  US  RW  P
+ *
+ * npt pmd, pud: table
+ *
+ *     63  62..52  51..12  11..8  7   6  5  4    3    2   1   0
+ *     NX  -       PFN     -      PS  -  A  PCD  PWT  US  RW  P
+ *
+ * npt pgd: root table
+ *
+ *     63  62..52  51..12  11..8  7  6  5  4    3    2   1   0
+ *     NX  -       PFN     -      0  -  A  PCD  PWT  US  RW  P
+ *
+ * npt pte, pmd, pud, pgd: empty entry
+ *
+ *     63  62..0
+ *     NX  0
+ *
+ * npt pte, pmd, pud, pgd: not present
+ *
+ *     63..1  0
+ *     -      P
+ *
+ * npt nCR3
+ *
+ *     63..52  51..12  11..5  4    3    2..0
+ *     0       PFN     -      PCD  PWT  -
+ */

@@ -1,4 +1,4 @@
-import { fact, linux, manual } from '../base/citation.ts';
+import { linux, manual } from '../base/citation.ts';
 import type { ArchDescriptor } from '../machine/arch.ts';
 import {
   bit,
@@ -12,6 +12,7 @@ import {
 } from './entry-format.ts';
 import { impossible } from './kconfig.ts';
 import { ONE_WORD, machineOf, tableKind, type TableKind } from './table-kind.ts';
+import { POWERPC_ROOTS } from './powerpc-roots.ts';
 import { POWERPC_RULES, powerpc_config } from './powerpc-rules.ts';
 
 /**
@@ -181,51 +182,6 @@ function formats({ pageShift, page }: Shape): EntryFormat[] {
   ];
 }
 
-const RTS = 'bits of the address, less 31';
-const roots: TableKind['roots'] = [
-  format({
-    name: 'PRTE0',
-    kind: 'table',
-    levels: [],
-    fields: [
-      ignored(63),
-      bits('RTS', 62, 61, `${RTS}: high part`),
-      ignored(60),
-      bits('RPDB', 59, 8, 'physical address of the root directory', { address: 8 }),
-      bits('RTS', 7, 5, `${RTS}: low part`),
-      bits('RPDS', 4, 0, 'log2 of the entries of the root directory'),
-    ],
-    cite: manual(ISA, 'Process Table'),
-  }),
-  format({
-    name: 'PATE0',
-    kind: 'table',
-    levels: [],
-    fields: [
-      bit('HR', 63, 'the host uses radix'),
-      bits('RTS', 62, 61, `${RTS}: high part`),
-      ignored(60),
-      bits('RPDB', 59, 8, 'physical address of the root directory', { address: 8 }),
-      bits('RTS', 7, 5, `${RTS}: low part`),
-      bits('RPDS', 4, 0, 'log2 of the entries of the root directory'),
-    ],
-    cite: manual(ISA, 'Partition Table'),
-  }),
-  format({
-    name: 'PATE1',
-    kind: 'table',
-    levels: [],
-    fields: [
-      bit('GR', 63, 'the guest uses radix'),
-      ignored(62, 60),
-      bits('PRTB', 59, 12, 'physical address of the process table', { address: 12 }),
-      ignored(11, 5),
-      bits('PRTS', 4, 0, 'log2 of the size of the process table, less 12'),
-    ],
-    cite: manual(ISA, 'Partition Table'),
-  }),
-];
-
 function kind(name: string, shape: Shape): TableKind {
   const { pageShift, index, page } = shape;
   let shift = pageShift;
@@ -253,7 +209,7 @@ function kind(name: string, shape: Shape): TableKind {
     addressBits: 52,
     upperBits: 'zero',
     formats: formats(shape),
-    roots,
+    roots: POWERPC_ROOTS,
     access: ONE_WORD,
     hardware: { accessed: 'optional', dirty: 'optional', tables: false },
     rules: POWERPC_RULES,
@@ -279,3 +235,107 @@ export const powerpc_radix_descriptors: Readonly<Record<'4k' | '64k', ArchDescri
   '4k': machineOf(powerpc_radix_tables, machine),
   '64k': machineOf(powerpc_radix_64k_tables, machine),
 };
+
+/*
+ * Drawings, compared with the code by test/arch/drawings.test.ts.
+ *
+ * powerpc_radix pte: 4 KiB page
+ *
+ *     63  62  61   60..57  56..12  11   10   9    8  7  6  5..4  3     2     1      0
+ *     V   L   SW0  0       RPN     SW1  SW2  SW3  R  C  0  ATT   PRIV  READ  WRITE  EXEC
+ *
+ * powerpc_radix pte: PROT_NONE 4 KiB page
+ *
+ *     63  62  61   60..57  56..12  11   10   9    8  7  6  5..4  3     2..0
+ *     V   L   SW0  0       RPN     SW1  SW2  SW3  R  C  0  ATT   PRIV  RWX
+ *
+ * powerpc_radix pte: 4 KiB page, present for Linux though not valid
+ *
+ *     63  62  61   60..57  56..12  11   10   9    8  7  6  5..4  3     2     1      0
+ *     V   L   SW0  0       RPN     SW1  SW2  SW3  R  C  0  ATT   PRIV  READ  WRITE  EXEC
+ *
+ * powerpc_radix pmd: 2 MiB page
+ *
+ *     63  62  61   60..57  56..21  20..12  11   10   9    8  7  6  5..4  3     2     1      0
+ *     V   L   SW0  0       RPN     -       SW1  SW2  SW3  R  C  0  ATT   PRIV  READ  WRITE  EXEC
+ *
+ * powerpc_radix pmd: PROT_NONE 2 MiB page
+ *
+ *     63  62  61   60..57  56..21  20..12  11   10   9    8  7  6  5..4  3     2..0
+ *     V   L   SW0  0       RPN     -       SW1  SW2  SW3  R  C  0  ATT   PRIV  RWX
+ *
+ * powerpc_radix pmd: 2 MiB page, present for Linux though not valid
+ *
+ *     63  62  61   60..57  56..21  20..12  11   10   9    8  7  6  5..4  3     2     1      0
+ *     V   L   SW0  0       RPN     -       SW1  SW2  SW3  R  C  0  ATT   PRIV  READ  WRITE  EXEC
+ *
+ * powerpc_radix pud: 1 GiB page
+ *
+ *     63  62  61   60..57  56..30  29..12  11   10   9    8  7  6  5..4  3     2     1      0
+ *     V   L   SW0  0       RPN     -       SW1  SW2  SW3  R  C  0  ATT   PRIV  READ  WRITE  EXEC
+ *
+ * powerpc_radix pud: PROT_NONE 1 GiB page
+ *
+ *     63  62  61   60..57  56..30  29..12  11   10   9    8  7  6  5..4  3     2..0
+ *     V   L   SW0  0       RPN     -       SW1  SW2  SW3  R  C  0  ATT   PRIV  RWX
+ *
+ * powerpc_radix pud: 1 GiB page, present for Linux though not valid
+ *
+ *     63  62  61   60..57  56..30  29..12  11   10   9    8  7  6  5..4  3     2     1      0
+ *     V   L   SW0  0       RPN     -       SW1  SW2  SW3  R  C  0  ATT   PRIV  READ  WRITE  EXEC
+ *
+ * powerpc_radix pmd, pud, pgd: table
+ *
+ *     63  62  61..60  59..8  7..5  4..0
+ *     V   L   0       NLB    0     NLS
+ *
+ * powerpc_radix pgd: leaf in the root, refused
+ *
+ *     63  62  61..0
+ *     V   L   -
+ *
+ * powerpc_radix pte: table in the last level, refused
+ *
+ *     63  62  61..0
+ *     V   L   -
+ *
+ * powerpc_radix pte: empty entry
+ *
+ *     63..9  8..7  6..0
+ *     0      -     0
+ *
+ * powerpc_radix pmd, pud, pgd: empty entry
+ *
+ *     63..0
+ *     0
+ *
+ * powerpc_radix pte, pmd: swap entry
+ *
+ *     63  62  61   60..53  52..12  11..10  9   8..6  5     4..0
+ *     V   L   SW0  -       offset  -       SD  -     EXCL  type
+ *
+ * powerpc_radix pte, pmd, pud, pgd: not valid
+ *
+ *     63  62..0
+ *     V   -
+ *
+ * powerpc_radix_64k pte: 64 KiB page
+ *
+ *     63  62  61   60..57  56..16  15..12  11   10   9    8  7  6  5..4  3     2     1      0
+ *     V   L   SW0  0       RPN     -       SW1  SW2  SW3  R  C  0  ATT   PRIV  READ  WRITE  EXEC
+ *
+ * powerpc_radix_64k pte: PROT_NONE 64 KiB page
+ *
+ *     63  62  61   60..57  56..16  15..12  11   10   9    8  7  6  5..4  3     2..0
+ *     V   L   SW0  0       RPN     -       SW1  SW2  SW3  R  C  0  ATT   PRIV  RWX
+ *
+ * powerpc_radix_64k pte: 64 KiB page, present for Linux though not valid
+ *
+ *     63  62  61   60..57  56..16  15..12  11   10   9    8  7  6  5..4  3     2     1      0
+ *     V   L   SW0  0       RPN     -       SW1  SW2  SW3  R  C  0  ATT   PRIV  READ  WRITE  EXEC
+ *
+ * powerpc_radix_64k pte, pmd: swap entry
+ *
+ *     63  62  61   60..53  52..16  15..10  9   8..6  5     4..0
+ *     V   L   SW0  -       offset  -       SD  -     EXCL  type
+ */

@@ -265,3 +265,92 @@ export const riscv_descriptors: Readonly<Record<'sv39' | 'sv48' | 'sv57', ArchDe
   sv48: machineOf(riscv_sv48_tables, machine),
   sv57: machineOf(riscv_sv57_tables, machine),
 };
+
+/*
+ * Drawings, compared with the code by test/arch/drawings.test.ts.
+ *
+ * riscv_sv57 pte: 4 KiB page
+ *
+ *     63  62..61  60..54  53..10  9    8    7  6  5  4  3  2  1  0
+ *     0   PBMT    0       PPN     SW9  SW8  D  A  G  U  X  W  R  V
+ *
+ * riscv_sv57 pmd: 2 MiB page
+ *
+ *     63  62..61  60..54  53..19  18..10  9    8    7  6  5  4  3  2  1  0
+ *     0   PBMT    0       PPN     0       SW9  SW8  D  A  G  U  X  W  R  V
+ *
+ * riscv_sv57 pud: 1 GiB page
+ *
+ *     63  62..61  60..54  53..28  27..10  9    8    7  6  5  4  3  2  1  0
+ *     0   PBMT    0       PPN     0       SW9  SW8  D  A  G  U  X  W  R  V
+ *
+ * riscv_sv57 p4d: 512 GiB page
+ *
+ *     63  62..61  60..54  53..37  36..10  9    8    7  6  5  4  3  2  1  0
+ *     0   PBMT    0       PPN     0       SW9  SW8  D  A  G  U  X  W  R  V
+ *
+ * riscv_sv57 pgd: 256 TiB page
+ *
+ *     63  62..61  60..54  53..46  45..10  9    8    7  6  5  4  3  2  1  0
+ *     0   PBMT    0       PPN     0       SW9  SW8  D  A  G  U  X  W  R  V
+ *
+ * riscv_sv57 pte: 64 KiB page (NAPOT)
+ *
+ *     63  62..61  60..54  53..14  13..10  9    8    7  6  5  4  3  2  1  0
+ *     N   PBMT    0       PPN     size    SW9  SW8  D  A  G  U  X  W  R  V
+ *
+ * riscv_sv57 pte: run of a size that is reserved, faults
+ *
+ *     63  62..4  3..1  0
+ *     N   -      XWR   V
+ *
+ * riscv_sv57 pmd, pud, p4d, pgd: table
+ *
+ *     63..54  53..10  9..8  7..6  5  4  3..1  0
+ *     0       PPN     RSW   0     G  0  XWR   V
+ *
+ * riscv_sv57 pte: table in the last level, faults
+ *
+ *     63..4  3..1  0
+ *     -      XWR   V
+ *
+ * riscv_sv57 pte, pmd, pud, p4d, pgd: empty entry
+ *
+ *     63..0
+ *     0
+ *
+ * riscv_sv57 pte, pmd: PROT_NONE page
+ *
+ *     63  62..61  60..54  53..10  9    8    7  6  5     4  3  2  1  0
+ *     -   PBMT    -       PPN     SW9  SW8  D  A  NONE  U  X  W  R  V
+ *
+ * riscv_sv57 pmd: 2 MiB page being split
+ *
+ *     63  62..61  60..54  53..10  9    8    7  6  5     4  3  2  1  0
+ *     -   PBMT    -       PPN     SW9  SW8  D  A  NONE  U  X  W  R  V
+ *
+ * riscv_sv57 pte, pmd: swap entry
+ *
+ *     63..12  11..7  6     5  4  3..1  0
+ *     offset  type   EXCL  G  -  XWR   V
+ *
+ * riscv_sv57 pte, pmd: swap entry (linux 6.1)
+ *
+ *     63..11  10..6  5  4  3..1  0
+ *     offset  type   G  -  XWR   V
+ *
+ * riscv_sv57 pte, pmd, pud, p4d, pgd: not valid
+ *
+ *     63..1  0
+ *     -      V
+ *
+ * riscv_sv57 satp
+ *
+ *     63..60  59..44  43..0
+ *     MODE    ASID    PPN
+ *
+ * riscv_sv39x4 hgatp
+ *
+ *     63..60  59..58  57..44  43..0
+ *     MODE    0       VMID    PPN
+ */

@@ -83,3 +83,26 @@ export const S390_ROOTS: readonly EntryFormat[] = [
     cite: linux('v7.2', 'arch/s390/kvm/dat.h'),
   }),
 ];
+
+/*
+ * Drawings, compared with the code by test/arch/drawings.test.ts.
+ *
+ * s390 ASCE
+ *
+ *     63..12  11..10  9  8  7  6  5  4  3..2  1..0
+ *     TO      -       G  P  S  X  R  -  DT    TL
+ *
+ * s390 PGSTE
+ *
+ *     63..60  59  58..56  55   54  53  52..51  50  49  48  47  46  45  44..32  31    30     29..26  25..24
+ *     ACC     FP  -       PCL  HR  HC  -       GR  GC  -   UD  IN  VR  -       ZERO  NODAT  -       usage
+ *     23..0
+ *     -
+ *
+ * s390 PGSTE (KVM 7.2)
+ *
+ *     63..60  59  58..56  55   54  53  52..51  50  49  48  47..32  31    30     29..26  25..24  23..16
+ *     ACC     FP  -       PCL  HR  HC  -       GR  GC  -   chunk   ZERO  NODAT  -       usage   -
+ *     15      14      13    12        11..0
+ *     CMMA_D  PREFIX  VSIE  VSIE_MEM  -
+ */

@@ -177,3 +177,81 @@ const machine = { flush: 'ipi', config: x86_config, impossible } as const;
 
 export const x86_64_descriptor: ArchDescriptor = machineOf(x86_64_tables, machine);
 export const x86_64_la57_descriptor: ArchDescriptor = machineOf(x86_64_la57_tables, machine);
+
+/*
+ * Drawings, compared with the code by test/arch/drawings.test.ts.
+ *
+ * x86_64 pte: 4 KiB page
+ *
+ *     63  62..59  58   57   56..52  51..12  11   10   9    8  7    6  5  4    3    2   1   0
+ *     NX  PKEY    SW5  SW4  -       PFN     SW3  SW2  SW1  G  PAT  D  A  PCD  PWT  US  RW  P
+ *
+ * x86_64 pmd: 2 MiB page
+ *
+ *     63  62..59  58   57   56..52  51..21  20..13  12   11   10   9    8  7   6  5  4    3    2   1   0
+ *     NX  PKEY    SW5  SW4  -       PFN     0       PAT  SW3  SW2  SW1  G  PS  D  A  PCD  PWT  US  RW  P
+ *
+ * x86_64 pud: 1 GiB page
+ *
+ *     63  62..59  58   57   56..52  51..30  29..13  12   11   10   9    8  7   6  5  4    3    2   1   0
+ *     NX  PKEY    SW5  SW4  -       PFN     0       PAT  SW3  SW2  SW1  G  PS  D  A  PCD  PWT  US  RW  P
+ *
+ * x86_64 pmd, pud: table
+ *
+ *     63  62..52  51..12  11..8  7   6  5  4    3    2   1   0
+ *     NX  -       PFN     -      PS  D  A  PCD  PWT  US  RW  P
+ *
+ * x86_64 pgd: root table
+ *
+ *     63  62..59  58   57..52  51..12  11..8  7  6  5  4    3    2   1   0
+ *     NX  -       SW5  -       PFN     -      0  D  A  PCD  PWT  US  RW  P
+ *
+ * x86_64 pte: empty entry
+ *
+ *     63..0
+ *     0
+ *
+ * x86_64 pmd, pud, pgd: empty entry
+ *
+ *     63..7  6..5  4..0
+ *     0      -     0
+ *
+ * x86_64 pte: PROT_NONE page
+ *
+ *     63  62..59  58   57   56..52  51..12  11   10   9    8         7    6  5  4    3    2   1   0
+ *     NX  PKEY    SW5  SW4  -       PFN     SW3  SW2  SW1  PROTNONE  PAT  D  A  PCD  PWT  US  RW  P
+ *
+ * x86_64 pmd: PROT_NONE 2 MiB page
+ *
+ *     63  62..59  58   57   56..52  51..21  20..13  12   11   10   9    8         7   6  5  4    3    2
+ *     NX  PKEY    SW5  SW4  -       PFN     -       PAT  SW3  SW2  SW1  PROTNONE  PS  D  A  PCD  PWT  US
+ *     1   0
+ *     RW  P
+ *
+ * x86_64 pmd: 2 MiB page being split
+ *
+ *     63  62..59  58   57   56..52  51..21  20..13  12   11   10   9    8         7   6  5  4    3    2
+ *     NX  PKEY    SW5  SW4  -       PFN     -       PAT  SW3  SW2  SW1  PROTNONE  PS  D  A  PCD  PWT  US
+ *     1   0
+ *     RW  P
+ *
+ * x86_64 pte, pmd: swap entry
+ *
+ *     63..59  58..9   8         7   6..4  3     2     1   0
+ *     type    offset  PROTNONE  PS  -     EXCL  UFFD  SD  P
+ *
+ * x86_64 pte, pmd, pud, pgd: not present
+ *
+ *     63..1  0
+ *     -      P
+ *
+ * x86_64 CR3
+ *
+ *     63       62       61       60..52  51..12  11..0
+ *     NOFLUSH  LAM_U48  LAM_U57  0       PFN     PCID
+ *
+ * x86_64_la57 p4d: table
+ *
+ *     63  62..52  51..12  11..8  7  6  5  4    3    2   1   0
+ *     NX  -       PFN     -      0  D  A  PCD  PWT  US  RW  P
+ */

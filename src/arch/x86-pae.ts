@@ -207,3 +207,67 @@ export const x86_pae_descriptor: ArchDescriptor = machineOf(x86_pae_tables, {
   config: x86_config,
   impossible,
 });
+
+/*
+ * Drawings, compared with the code by test/arch/drawings.test.ts.
+ *
+ * x86_pae pte: 4 KiB page
+ *
+ *     63  62..52  51..12  11   10   9    8  7    6  5  4    3    2   1   0
+ *     NX  0       PFN     SW3  SW2  SW1  G  PAT  D  A  PCD  PWT  US  RW  P
+ *
+ * x86_pae pmd: 2 MiB page
+ *
+ *     63  62..52  51..21  20..13  12   11   10   9    8  7   6  5  4    3    2   1   0
+ *     NX  0       PFN     0       PAT  SW3  SW2  SW1  G  PS  D  A  PCD  PWT  US  RW  P
+ *
+ * x86_pae pmd: table
+ *
+ *     63  62..52  51..12  11..8  7   6  5  4    3    2   1   0
+ *     NX  0       PFN     -      PS  D  A  PCD  PWT  US  RW  P
+ *
+ * x86_pae pgd: root table
+ *
+ *     63..52  51..12  11..9  8..5  4    3    2..1  0
+ *     0       PFN     AVL    0     PCD  PWT  0     P
+ *
+ * x86_pae pte: empty entry
+ *
+ *     63..0
+ *     0
+ *
+ * x86_pae pmd, pgd: empty entry
+ *
+ *     63..32  31..7  6..5  4..0
+ *     -       0      -     0
+ *
+ * x86_pae pte: PROT_NONE page
+ *
+ *     63  62..52  51..12  11   10   9    8         7    6  5  4    3    2   1   0
+ *     NX  -       PFN     SW3  SW2  SW1  PROTNONE  PAT  D  A  PCD  PWT  US  RW  P
+ *
+ * x86_pae pmd: PROT_NONE 2 MiB page
+ *
+ *     63  62..52  51..21  20..13  12   11   10   9    8         7   6  5  4    3    2   1   0
+ *     NX  -       PFN     -       PAT  SW3  SW2  SW1  PROTNONE  PS  D  A  PCD  PWT  US  RW  P
+ *
+ * x86_pae pmd: 2 MiB page being split
+ *
+ *     63  62..52  51..21  20..13  12   11   10   9    8         7   6  5  4    3    2   1   0
+ *     NX  -       PFN     -       PAT  SW3  SW2  SW1  PROTNONE  PS  D  A  PCD  PWT  US  RW  P
+ *
+ * x86_pae pte: swap entry
+ *
+ *     63..59  58..9   8         7     6..1  0
+ *     type    offset  PROTNONE  EXCL  -     P
+ *
+ * x86_pae pte, pmd, pgd: not present
+ *
+ *     63..1  0
+ *     -      P
+ *
+ * x86_pae CR3
+ *
+ *     63..32  31..5  4..0
+ *     -       PDPT   -
+ */

@@ -107,7 +107,7 @@ export function absent(page: readonly Field[], upper: readonly number[]): EntryF
 /*
  * Drawings, compared with the code by test/arch/drawings.test.ts.
  *
- * arm64 pte, pgd: reserved encoding, faults
+ * arm64 pte, pgd: reserved encoding
  *
  *     63..2  1  0
  *     -      T  V

@@ -159,8 +159,9 @@ export function formats(shape: Shape, count: number): EntryFormat[] {
 /** V = 1, T = 0 where there are no blocks. */
 export function reserved(levels: readonly number[]): EntryFormat {
   return format({
-    name: 'reserved encoding, faults',
+    name: 'reserved encoding',
     kind: 'absent',
+    refused: () => 'this level has no blocks',
     levels,
     fields: [ignored(63, 2), bit('T', 1, 'no block is allowed here', { is: 0 }), VALID],
     cite: DESCRIPTORS,

@@ -305,7 +305,7 @@ export const arm64_s2_64k_tables: TableKind = kind('arm64_s2_64k', {
  *     63..50  49..48  47..12  11..2  1  0
  *     -       0       OA      -      T  V
  *
- * arm64_s2_48 pte, pgd: reserved encoding, faults
+ * arm64_s2_48 pte, pgd: reserved encoding
  *
  *     63..2  1  0
  *     -      T  V

@@ -106,8 +106,7 @@ export function compile(it: EntryFormat, pageShift: number): Compiled {
   const address = addresses(it);
 
   const faultOf = (bits: bigint, low: number, high: number): string | null => {
-    if (!mapped) return null;
-    if (any(reservedHalves, low, high)) return reservedText(bits & reserved);
+    if (mapped && any(reservedHalves, low, high)) return reservedText(bits & reserved);
     return it.refused?.(bits) ?? null;
   };
 

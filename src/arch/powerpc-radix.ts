@@ -122,15 +122,17 @@ function formats({ pageShift, page }: Shape): EntryFormat[] {
       derived: (entry) => ({ window: [0, 2 ** Number(entry & 31n)] }),
     }),
     format({
-      name: 'leaf in the root, refused',
+      name: 'leaf in the root',
       kind: 'absent',
+      refused: () => 'this level has no leaves',
       levels: [3],
       fields: [V, LEAF, ignored(61, 0)],
       cite: linux('v6.12', 'arch/powerpc/kvm/book3s_64_mmu_radix.c', 'kvmppc_mmu_walk_radix_tree'),
     }),
     format({
-      name: 'table in the last level, refused',
+      name: 'table in the last level',
       kind: 'absent',
+      refused: () => 'there is no level below',
       levels: [0],
       fields: [V, bit('L', 62, 'not a leaf', { is: 0 }), ignored(61, 0)],
       cite: DIRECTORY,
@@ -289,12 +291,12 @@ export const powerpc_radix_descriptors: Readonly<Record<'4k' | '64k', ArchDescri
  *     63  62  61..60  59..8  7..5  4..0
  *     V   L   0       NLB    0     NLS
  *
- * powerpc_radix pgd: leaf in the root, refused
+ * powerpc_radix pgd: leaf in the root
  *
  *     63  62  61..0
  *     V   L   -
  *
- * powerpc_radix pte: table in the last level, refused
+ * powerpc_radix pte: table in the last level
  *
  *     63  62  61..0
  *     V   L   -

@@ -161,8 +161,9 @@ function formats(count: number): EntryFormat[] {
       derived: () => ({ leafShift: 16 }),
     }),
     format({
-      name: 'run of a size that is reserved, faults',
+      name: 'run of pages',
       kind: 'absent',
+      refused: () => 'its size is reserved',
       levels: [0],
       fields: [
         bit('N', 63, 'part of a naturally aligned run', { is: 1 }),
@@ -175,8 +176,9 @@ function formats(count: number): EntryFormat[] {
     }),
     format({ name: 'table', kind: 'table', levels: every.slice(1), fields: TABLE, cite: FORMATS }),
     format({
-      name: 'table in the last level, faults',
+      name: 'table in the last level',
       kind: 'absent',
+      refused: () => 'there is no level below',
       levels: [0],
       fields: [ignored(63, 4), bits('XWR', 3, 1, 'no permission', { is: 0 }), V],
       cite: FORMATS,
@@ -299,7 +301,7 @@ export const riscv_descriptors: Readonly<Record<'sv39' | 'sv48' | 'sv57', ArchDe
  *     63  62..61  60..54  53..14  13..10  9    8    7  6  5  4  3  2  1  0
  *     N   PBMT    0       PPN     size    SW9  SW8  D  A  G  U  X  W  R  V
  *
- * riscv_sv57 pte: run of a size that is reserved, faults
+ * riscv_sv57 pte: run of pages
  *
  *     63  62..4  3..1  0
  *     N   -      XWR   V
@@ -309,7 +311,7 @@ export const riscv_descriptors: Readonly<Record<'sv39' | 'sv48' | 'sv57', ArchDe
  *     63..54  53..10  9..8  7..6  5  4  3..1  0
  *     0       PPN     RSW   0     G  0  XWR   V
  *
- * riscv_sv57 pte: table in the last level, faults
+ * riscv_sv57 pte: table in the last level
  *
  *     63..4  3..1  0
  *     -      XWR   V

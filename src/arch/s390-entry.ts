@@ -250,8 +250,9 @@ export function upperFormats(upper: Upper): EntryFormat[] {
     }),
     format({
       ...at,
-      name: 'table of another type, translation-specification exception',
+      name: 'table of another type',
       kind: 'absent',
+      refused: () => 'translation-specification exception',
       fields: [ignored(63, 6), VALID, ignored(4, 0)],
       cite,
     }),
@@ -326,7 +327,7 @@ export function upperFormats(upper: Upper): EntryFormat[] {
  *     63..6  5  4..0
  *     -      I  -
  *
- * s390 pmd: table of another type, translation-specification exception
+ * s390 pmd: table of another type
  *
  *     63..6  5  4..0
  *     -      I  -

@@ -1,4 +1,5 @@
 import { Command, Option } from 'commander';
+import { ARCH_VERBS, archCommands } from './arch-commands.ts';
 import { check, type CheckOptions } from './check-command.ts';
 import type { ExitCode } from './exit-code.ts';
 import { parseExpectation } from './expectation.ts';
@@ -22,7 +23,7 @@ import { replay, type ReplayOptions } from './replay-command.ts';
 /** Of a hunt. */
 const MOST_RUNS = 1e12;
 
-export const VERBS: readonly string[] = ['check', 'replay', 'help'];
+export const VERBS: readonly string[] = ['check', 'replay', ...ARCH_VERBS, 'help'];
 
 /** The verbs and their options. `finished` gets the exit code, `print` the text of --help and --version. */
 export function commands(
@@ -46,6 +47,7 @@ export function commands(
     async (token: string, file: string | undefined, options: ReplayOptions) =>
       finished(await replay(token, file, options)),
   );
+  archCommands(program, finished);
   return program;
 }
 

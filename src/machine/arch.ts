@@ -82,7 +82,11 @@ export interface HardwareWrites {
    * The entry after an access through it, written in one atomic read-modify-write by hardware that writes;
    * null if the access faults.
    */
-  touch(level: number, bits: bigint, access: { readonly write: boolean }): bigint | null;
+  readonly touch: (
+    level: number,
+    bits: bigint,
+    access: { readonly write: boolean },
+  ) => bigint | null;
 }
 
 export interface KernelConfig {

@@ -77,6 +77,48 @@ describe.each(FILES)('%s', (file, kinds, wanted) => {
   );
 });
 
+/** Sections of the page, and the kinds whose formats they draw. */
+const SECTIONS: [string, readonly string[]][] = [
+  ['x86-64', ['x86_64', 'x86_64_la57']],
+  ['x86-32 with PAE', ['x86_pae']],
+  ['Intel EPT', ['ept', 'ept5']],
+  ['AMD nested paging', ['npt']],
+  ['arm64 stage 1', ['arm64', 'arm64_16k', 'arm64_64k', 'arm64_lpa2', 'arm64_64k_lpa']],
+  ['arm64 stage 2', ['arm64_s2_48']],
+  ['powerpc radix', ['powerpc_radix', 'powerpc_radix_64k']],
+  ['s390', ['s390']],
+  ['RISC-V', ['riscv_sv57', 'riscv_sv39x4']],
+];
+
+describe('docs/entry-formats.md', () => {
+  const page = new URL('../../docs/entry-formats.md', import.meta.url);
+  const region = /(<!-- drawings -->\n)[^]*(<!-- end of drawings -->)/;
+  const sections = SECTIONS.map(([title, kinds]) => ({ title, formats: formatsOf(kinds) }));
+
+  if (process.env.UPDATE_DOCS) {
+    const body = sections.map(({ title, formats }) => {
+      const drawings = drawingsText(formats).slice(0, -1).join('\n');
+      return `\n## ${title}\n\n\`\`\`text\n${drawings}\n\`\`\`\n`;
+    });
+    const text = readFileSync(page, 'utf8');
+    writeFileSync(
+      page,
+      text.replace(region, (_, from: string, to: string) => `${from}${body.join('')}\n${to}`),
+    );
+  }
+
+  const text = readFileSync(page, 'utf8').replaceAll(/^```.*$/gm, '');
+  const drawn = parseDrawings((region.exec(text)?.[0] ?? '').split('\n'));
+
+  test('draws every format, as it is', () => {
+    expect(drawn).toEqual(
+      sections.flatMap(({ formats }) =>
+        formats.map(([kind, it]) => ({ title: drawingTitle(kind, it), fields: fieldsOf(it) })),
+      ),
+    );
+  });
+});
+
 test('a drawing that is wrong is noticed', () => {
   const [first] = formatsOf(['x86_64']);
   if (!first) throw new Error('no format');

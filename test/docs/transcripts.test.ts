@@ -1,11 +1,16 @@
 import { mkdtempSync, readFileSync, readdirSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { ROOT, executed, page, runGracewalk } from './transcripts.ts';
 
 /** Documentation runs. `UPDATE_DOCS=1 npx vitest run test/docs` writes what the program prints now. */
-const PAGES = ['README.md', 'docs/architecture.md', 'docs/command-line.md'];
+const PAGES = [
+  'README.md',
+  'docs/architecture.md',
+  'docs/command-line.md',
+  'docs/entry-formats.md',
+];
 
 describe.each(PAGES)('%s', (name) => {
   test('shows what the program prints', () => {
@@ -17,7 +22,7 @@ describe.each(PAGES)('%s', (name) => {
   test('has no line over 110 columns and no dead relative link', () => {
     for (const line of page(name).split('\n')) expect(line.length).toBeLessThanOrEqual(110);
     for (const [, target = ''] of page(name).matchAll(/\]\((?!https?:)([^)#]+)\)/g)) {
-      expect(() => readFileSync(join(ROOT, target))).not.toThrow(/ENOENT/);
+      expect(() => readFileSync(join(ROOT, dirname(name), target))).not.toThrow(/ENOENT/);
     }
   });
 });

@@ -110,7 +110,7 @@ function kept(every: readonly number[]): EntryFormat[] {
       ...entry(
         'owner of the page',
         v61,
-        linux('v6.1, v6.12', PGTABLE, 'KVM_INVALID_PTE_OWNER_MASK'),
+        linux('v6.1', 'arch/arm64/kvm/hyp/pgtable.c', 'KVM_INVALID_PTE_OWNER_MASK'),
         nothing(63, 10),
         owner,
         nothing(1, 0),

@@ -1,6 +1,10 @@
 /** `gracewalk/arch`: the machines a scenario can run on. */
 import type { ArchDescriptor } from '../machine/arch.ts';
 import { arm64_descriptors } from './arm64.ts';
+import { powerpc_radix_descriptors } from './powerpc-radix.ts';
+import { riscv_descriptors } from './riscv.ts';
+import { s390_descriptor } from './s390.ts';
+import { x86_pae_descriptor } from './x86-pae.ts';
 import { x86_64_descriptor, x86_64_la57_descriptor } from './x86-64.ts';
 
 /** A machine as a scenario asks for it. */
@@ -66,4 +70,20 @@ export const x86_64: MachineMaker<{ readonly levels?: 4 | 5 }> = maker(({ levels
 /** arm64 with pages of 4 KiB, or of `granule`: TLB invalidation by broadcast. */
 export const arm64: MachineMaker<{ readonly granule?: '4k' | '16k' | '64k' }> = maker(
   ({ granule = '4k' }) => arm64_descriptors[granule],
+);
+
+/** x86-32 with PAE: entries of 64 bits that the kernel reads and writes as two halves. */
+export const x86_pae: MachineMaker = maker(() => x86_pae_descriptor);
+
+/** PowerPC Book3S-64 with radix tables and base pages of 4 KiB, or of `page`. */
+export const powerpc_radix: MachineMaker<{ readonly page?: '4k' | '64k' }> = maker(
+  ({ page = '4k' }) => powerpc_radix_descriptors[page],
+);
+
+/** s390 with region-second tables on top (8 PiB): an empty entry is not zero. */
+export const s390: MachineMaker = maker(() => s390_descriptor);
+
+/** RISC-V with Sv48, or another `mode`. */
+export const riscv: MachineMaker<{ readonly mode?: 'sv39' | 'sv48' | 'sv57' }> = maker(
+  ({ mode = 'sv48' }) => riscv_descriptors[mode],
 );

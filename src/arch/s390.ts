@@ -58,11 +58,10 @@ function kind(name: string, title: string, count: number): TableKind {
 
 /** All levels. */
 export const s390_tables: TableKind = kind('s390', 's390', 5);
-/** What processes get at first: 4 TiB, a region-third table on top. */
 export const s390_r3_tables: TableKind = kind('s390_r3', 's390, 3 levels', 3);
 export const s390_r2_tables: TableKind = kind('s390_r2', 's390, 4 levels', 4);
 
-export const s390_descriptor: ArchDescriptor = machineOf(s390_r3_tables, {
+export const s390_descriptor: ArchDescriptor = machineOf(s390_r2_tables, {
   flush: 'broadcast',
   config: s390_config,
   impossible,

@@ -67,20 +67,13 @@ function formats(top: number): TableKind['formats'] {
     format({
       name: 'empty entry',
       kind: 'none',
-      levels: [0],
-      fields: [bits('0', 63, 0, 'all zero', { is: 0 })],
-      cite: linux('v6.12', 'arch/x86/include/asm/pgtable.h', 'pte_none'),
-    }),
-    format({
-      name: 'empty entry',
-      kind: 'none',
-      levels: upper,
+      levels: [0, ...upper],
       fields: [
         bits('0', 63, 7, 'all zero', { is: 0 }),
         ignored(6, 5), // some CPUs set A or D in a non-present entry
         bits('0', 4, 0, 'all zero', { is: 0 }),
       ],
-      cite: linux('v6.12', 'arch/x86/include/asm/pgtable.h', 'pmd_none, _PAGE_KNL_ERRATUM_MASK'),
+      cite: linux('v6.12', 'arch/x86/include/asm/pgtable.h', 'pte_none, pmd_none'),
     }),
     format({
       name: 'PROT_NONE page',

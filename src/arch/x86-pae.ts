@@ -32,7 +32,11 @@ const PDPTE = [
   bit('P', 0, 'present', { is: 1 }),
 ];
 
-const NONE = bits('0', 63, 0, 'all zero', { is: 0 });
+const NONE = [
+  bits('0', 63, 7, 'all zero', { is: 0 }),
+  ignored(6, 5), // some CPUs set A or D in a non-present entry
+  bits('0', 4, 0, 'all zero', { is: 0 }),
+];
 /** The high half may be out of step: the kernel looks at the low one. */
 const LOW_NONE = [
   ignored(63, 32),
@@ -57,7 +61,7 @@ const formats: TableKind['formats'] = [
     name: 'empty entry',
     kind: 'none',
     levels: [0],
-    fields: [NONE],
+    fields: NONE,
     cite: linux('v6.12', 'arch/x86/include/asm/pgtable.h', 'pte_none'),
   }),
   format({

@@ -1,9 +1,10 @@
 import { GracewalkError } from '../base/errors.ts';
 import type { Actor } from '../machine/actor.ts';
-import type { KernelConfig } from '../machine/arch.ts';
+import type { ArchDescriptor, KernelConfig } from '../machine/arch.ts';
 import type { Machine } from '../machine/machine.ts';
 import {
   ALLOCATED,
+  PAGE_SHIFT,
   PAGE_SIZE,
   makeLife,
   type EntryPointer,
@@ -11,6 +12,7 @@ import {
   type Page,
   type Word,
 } from '../machine/memory.ts';
+import { indexAt, levelAt, walk } from '../machine/walk.ts';
 import type { Kernel, Mm, PerCpu, Pmdp } from './mm/types.ts';
 
 /**
@@ -77,8 +79,25 @@ function new_table(machine: Machine, name: string, level: number): Page {
 }
 
 function put_entry(machine: Machine, table: Page, index: number, bits: bigint): void {
+  if (index * 8 >= PAGE_SIZE) {
+    throw new GracewalkError('E131', `an address is mapped by entry ${index} of its table`, {
+      notes: ['of each table the machine has the entries that fit a page of 4 KiB'],
+      help: 'map a lower address',
+    });
+  }
   const word = machine.memory.at(table.frame * PAGE_SIZE + index * 8, table.generation);
   machine.memory.storeWide(word, machine.memory.entry(bits, 1));
+}
+
+/** The walks of mm/gup.c and mm/memory.c are written out: pgd, pud, pmd, pte, and pages of 4 KiB. */
+function refuse_unwalkable(arch: ArchDescriptor): void {
+  if (arch.levels.length === 4 && arch.pageShift === PAGE_SHIFT) return;
+  throw new GracewalkError('E130', `the protocols cannot run on ${arch.title} yet`, {
+    notes: [
+      `they walk 4 levels of tables with pages of 4 KiB; it has ${arch.levels.length} levels`,
+    ],
+    help: 'use x86_64, arm64, powerpc_radix, s390 or riscv as they are without options',
+  });
 }
 
 const LETTERS = 'ABCDEFGHIJKLMNOPQRSTUVWXYZ';
@@ -104,6 +123,7 @@ export function new_mm(
   options: MmOptions = {},
 ): Mm {
   const { arch, memory } = machine;
+  refuse_unwalkable(arch);
   const kernel = kernel_of(machine);
   const top = arch.levels.length - 1;
   const roots = (machine.objects.get('roots') as number[] | undefined) ?? [];
@@ -115,7 +135,7 @@ export function new_mm(
   const descend = (address: number, level: number): Page => {
     if (level === top) return root;
     const parent = descend(address, level + 1);
-    const { shift } = arch.levels[level + 1] as { shift: number };
+    const { shift } = levelAt(arch, level + 1);
     const base = Math.floor(address / 2 ** shift);
     const key = `${level}/${base}`;
     const known = tables.get(key);
@@ -128,7 +148,7 @@ export function new_mm(
     put_entry(
       machine,
       parent,
-      base % 2 ** (arch.levels[level + 1]?.bits ?? 9),
+      indexAt(arch, level + 1, address),
       arch.table(level + 1, table.frame),
     );
     const info = memory.info(table.frame);
@@ -138,12 +158,10 @@ export function new_mm(
   for (const [key, page] of Object.entries(mappings).sort(([a], [b]) => Number(a) - Number(b))) {
     const address = Number(key);
     const table = descend(address, 0);
-    const { shift, bits } = arch.levels[0] as { shift: number; bits: number };
-    const index = Math.floor(address / 2 ** shift) % 2 ** bits;
     put_entry(
       machine,
       table,
-      index,
+      indexAt(arch, 0, address),
       arch.leaf(0, page.frame, { writable: options.writable ?? true }),
     );
     const { refcount } = memory.info(page.frame);
@@ -208,15 +226,9 @@ const NOBODY: Actor = Object.freeze({
 
 /** Where the entry for `addr` in the table at `level` is when the scenario begins. */
 function entry_at(machine: Machine, mm: Mm, addr: number, level: number): EntryPointer {
-  const { arch, memory } = machine;
-  let frame = mm.pgd;
-  for (let at = arch.levels.length - 1; ; at--) {
-    const { shift, bits } = arch.levels[at] as { shift: number; bits: number };
-    const index = Math.floor(addr / 2 ** shift) % 2 ** bits;
-    if (at === level) return Object.freeze({ frame, generation: 1, index });
-    const word = memory.at(frame * PAGE_SIZE + index * 8, 1);
-    frame = arch.decode(at, memory.peekWide(word).bits).frame;
-  }
+  const steps = [...walk(machine, mm.pgd, addr)];
+  const frame = steps.find((step) => step.level === level)?.table ?? mm.pgd;
+  return Object.freeze({ frame, generation: 1, index: indexAt(machine.arch, level, addr) });
 }
 
 /** The page table that holds the leaf entry for `addr` when the scenario begins. */

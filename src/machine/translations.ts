@@ -3,6 +3,7 @@ import { Interner, type Cell } from './cells.ts';
 import { isOut, type Cpu } from './cpu.ts';
 import type { Machine } from './machine.ts';
 import { lifeGeneration } from './memory.ts';
+import { cacheable, type Cacheable } from './walk.ts';
 
 /**
  * Translation caches as may-sets.
@@ -22,19 +23,9 @@ import { lifeGeneration } from './memory.ts';
  * frame is freed is *doomed*: correct kernels leave such entries behind. The violation is a doomed entry
  * becoming usable without an invalidation in between.
  */
-export interface Translation {
+export interface Translation extends Cacheable {
   /** Root table it belongs to, which also is its tag (ASID, PCID). */
   readonly root: number;
-  /** Level of the table that holds the entry; 0 is the leaf table. */
-  readonly level: number;
-  /** Address of the entry it was read from, and what it said. */
-  readonly source: number;
-  readonly bits: bigint;
-  /** The frame it leads to: a page, or a table (then it is a walk-cache entry). */
-  readonly frame: number;
-  readonly isTable: boolean;
-  /** First virtual address it covers. */
-  readonly base: number;
   readonly doomed: boolean;
 }
 
@@ -171,22 +162,10 @@ export class Translations {
     tableBase: number,
   ): void {
     const { arch, memory } = this.machine;
-    const entry = arch.decode(level, bits);
-    const step = 2 ** (arch.levels[level]?.shift ?? 0);
-    const base = tableBase + ((address % 4096) >> 3) * step;
-    const t: Translation = {
-      root,
-      level,
-      source: address,
-      bits,
-      frame: entry.frame,
-      isTable: entry.table,
-      base,
-      doomed: false,
-    };
+    const kept = cacheable(arch, level, address, bits, tableBase);
     const word = memory.at(address, 0);
-    this.add(who, cpu, t, memory.peekWide(word).generation);
-    if (entry.table) this.reachTable(who, cpu, root, entry.frame, base);
+    this.add(who, cpu, { root, ...kept, doomed: false }, memory.peekWide(word).generation);
+    if (kept.isTable) this.reachTable(who, cpu, root, kept.frame, kept.base);
   }
 
   /** Everything below a table that became reachable. */

@@ -1,6 +1,7 @@
 import type { Machine, Sanitizer } from '../machine/machine.ts';
-import { lifeGeneration, type Page } from '../machine/memory.ts';
+import type { Page } from '../machine/memory.ts';
 import type { MappingClaim } from '../machine/ops/pages.ts';
+import { walk } from '../machine/walk.ts';
 import type { Cell } from '../machine/cells.ts';
 
 /**
@@ -54,18 +55,9 @@ function claimId(machine: Machine, claim: Claim): number {
 
 /** Does the path from the claim's root map its page at this moment? */
 function holds(machine: Machine, claim: Claim): boolean {
-  const { arch, cells, memory } = machine;
-  let table = claim.root;
-  for (let level = arch.levels.length - 1; level >= 0; level--) {
-    const { shift, bits } = arch.levels[level] as { shift: number; bits: number };
-    const index = Math.floor(claim.address / 2 ** shift) % 2 ** bits;
-    const generation = lifeGeneration(cells.get(memory.info(table).life)); // reuse empties the table
-    const entry = memory.loadWide(memory.at(table * 4096 + index * 8, generation));
-    if (!entry.present) return false;
-    if (!entry.table) {
-      return entry.frame === claim.page.frame && entry.generation === claim.page.generation;
-    }
-    table = entry.frame;
+  for (const { entry } of walk(machine, claim.root, claim.address)) {
+    if (!entry.present || entry.table) continue;
+    return entry.frame === claim.page.frame && entry.generation === claim.page.generation;
   }
   return false;
 }

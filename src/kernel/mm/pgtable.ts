@@ -2,6 +2,7 @@ import { fn, leaf } from '../../machine/fn.ts';
 import type { Entry, EntryPointer, Page } from '../../machine/memory.ts';
 import type { Steps } from '../../machine/op.ts';
 import { read_entry, write_entry, xchg_entry } from '../../machine/ops/memory.ts';
+import { indexAt } from '../../machine/walk.ts';
 import { rcu_read_lock, rcu_read_unlock } from '../kernel/rcu.ts';
 import type { Mm, Pmd, Pmdp, Pte, Ptep } from './types.ts';
 
@@ -42,15 +43,10 @@ export function pte_access_permitted(pte: Pte, write: boolean): boolean {
   return pte.present && (!write || pte.writable);
 }
 
-function indexAt(mm: Mm, level: number, addr: number): number {
-  const { shift, bits } = mm.kernel.arch.levels[level] as { shift: number; bits: number };
-  return Math.floor(addr / 2 ** shift) % 2 ** bits;
-}
-
 /** Pointer to the top-level entry for `addr`. Arithmetic: a root lives as long as its mm. */
 export function pgd_offset(mm: Mm, addr: number): EntryPointer {
   const level = mm.kernel.arch.levels.length - 1;
-  return { frame: mm.pgd, generation: 1, index: indexAt(mm, level, addr) };
+  return { frame: mm.pgd, generation: 1, index: indexAt(mm.kernel.arch, level, addr) };
 }
 
 /**
@@ -58,7 +54,11 @@ export function pgd_offset(mm: Mm, addr: number): EntryPointer {
  * parent, points to. Never from a second load of the parent (M1.7).
  */
 export function offset_lockless(mm: Mm, entry: Entry, level: number, addr: number): EntryPointer {
-  return { frame: entry.frame, generation: entry.generation, index: indexAt(mm, level, addr) };
+  return {
+    frame: entry.frame,
+    generation: entry.generation,
+    index: indexAt(mm.kernel.arch, level, addr),
+  };
 }
 
 /** READ_ONCE of an upper-level entry. */

@@ -1,0 +1,123 @@
+import { describe, expect, test } from 'vitest';
+import { fails, returned, safe, scenario } from '../../src/index.ts';
+import * as machines from '../../src/arch/index.ts';
+import type { MachineSpec } from '../../src/arch/index.ts';
+import * as linux from '../../src/kernel/index.ts';
+import { Machine } from '../../src/machine/machine.ts';
+import { hardwareWalk, walk } from '../../src/machine/walk.ts';
+import { checkVariant } from '../../src/scenario/check.ts';
+import type { VariantResult } from '../../src/scenario/result.ts';
+
+/** The same protocol on every machine: what an empty entry looks like, and where the bits are, is its own. */
+
+const ADDR = 0x1000;
+const NEIGHBOUR = 0x200000;
+
+const { arm64, powerpc_radix, riscv, s390, x86_64, x86_pae } = machines;
+const BROADCAST: [string, MachineSpec][] = [
+  ['arm64', arm64({ cpus: 2 })],
+  ['powerpc_radix', powerpc_radix({ cpus: 2 })],
+  ['s390', s390({ cpus: 2 })],
+  ['riscv', riscv({ cpus: 2 })],
+];
+
+function gup_vs_munmap(machine: MachineSpec, rcu: boolean): VariantResult {
+  const question = scenario<{ mm: linux.Mm }>('machines', {
+    machine,
+    config: { MMU_GATHER_RCU_TABLE_FREE: rcu },
+    setup: (m) => {
+      const pages = { [ADDR]: linux.new_page(m, 'X'), [NEIGHBOUR]: linux.new_page(m, 'Y') };
+      return { mm: linux.new_mm(m, 'mm', pages) };
+    },
+    foreign: 1,
+    run: {
+      CPU0: ({ mm }) => linux.get_user_pages_fast(mm, ADDR),
+      CPU1: ({ mm }) => linux.munmap(mm, ADDR, linux.PAGE_SIZE),
+    },
+    sometimes: { done: returned(linux.munmap, undefined) },
+    variants: { only: rcu ? safe() : fails('use-after-free') },
+  });
+  return checkVariant(question, 'only', { limits: {}, now: () => 0 });
+}
+
+describe('GUP-fast against munmap()', () => {
+  const runs = new Map<boolean, number>();
+
+  test.each(BROADCAST)(
+    '%s: safe with RCU, a use-after-free without; as many runs as arm64',
+    (_name, machine) => {
+      for (const rcu of [true, false]) {
+        const result = gup_vs_munmap(machine, rcu);
+        expect(result.verdict).toBe(rcu ? 'safe' : 'fails');
+        expect(result.ok).toBe(true);
+        if (!runs.has(rcu)) runs.set(rcu, result.explored.runs);
+        expect(result.explored.runs).toBe(runs.get(rcu));
+      }
+    },
+  );
+
+  test('x86_64: the interrupt of the flush is enough', () => {
+    expect(gup_vs_munmap(x86_64({ cpus: 2 }), true).verdict).toBe('safe');
+  });
+});
+
+test.each([
+  ['x86_64, 5 levels', x86_64({ cpus: 2, levels: 5 }), '5 levels'],
+  ['x86_pae', x86_pae({ cpus: 2 }), '3 levels'],
+  ['arm64, 64 KiB', arm64({ cpus: 2, granule: '64k' }), '3 levels'],
+  ['powerpc, 64 KiB', powerpc_radix({ cpus: 2, page: '64k' }), '4 levels'],
+  ['riscv, sv39', riscv({ cpus: 2, mode: 'sv39' }), '3 levels'],
+])('%s: the protocols refuse tables that they do not walk', (_name, machine, levels) => {
+  const m = new Machine({ arch: machine.arch, cpus: machine.cpus, sanitizers: [] });
+  const page = linux.new_page(m, 'X');
+  try {
+    linux.new_mm(m, 'mm', { 0x10000: page });
+    expect.unreachable();
+  } catch (error) {
+    expect(error).toMatchObject({ code: 'E130' });
+    expect(JSON.stringify(error)).toContain(levels);
+  }
+});
+
+describe.each([...BROADCAST, ['x86_64', x86_64({ cpus: 2 })] as const])('%s', (_name, spec) => {
+  const m = new Machine({ arch: spec.arch, cpus: spec.cpus, sanitizers: [] });
+  const addresses = [0, 0x1000, 0x200000, 0x201000, 0x400000];
+  const pages = new Map(addresses.map((at, n) => [at, linux.new_page(m, `P${n}`)]));
+  const mm = linux.new_mm(m, 'mm', Object.fromEntries(pages), { on: ['CPU0'] });
+
+  test('a walk reads one entry per level and ends at the page', () => {
+    for (const [address, page] of pages) {
+      const steps = [...walk(m, mm.pgd, address)];
+      expect(steps.map(({ level }) => level)).toEqual([3, 2, 1, 0]);
+      expect(steps.at(-1)?.entry).toMatchObject({ present: true, table: false, frame: page.frame });
+    }
+  });
+
+  test('a walk ends where nothing is mapped, at an entry that is none', () => {
+    const steps = [...walk(m, mm.pgd, 0x3000)];
+    expect(steps).toHaveLength(4);
+    expect(steps.at(-1)?.entry).toMatchObject({ none: true, present: false });
+    expect([...walk(m, mm.pgd, 0x40000000000)].at(-1)?.entry.none).toBe(true);
+  });
+
+  test('what a CPU may hold is what walks of hardware leave, and nothing else', () => {
+    const left = new Set(
+      [...addresses, 0x2000, 0x3000, 0x600000].flatMap((address) =>
+        [...hardwareWalk(m, mm.pgd, address)].map(({ source, base }) => `${source} ${base}`),
+      ),
+    );
+    const [first, second] = m.cpus;
+    if (!first || !second) throw new Error('two CPUs');
+    const held = m.translations.all(first).map(({ source, base }) => `${source} ${base}`);
+    expect(new Set(held)).toEqual(left);
+    expect(held).toHaveLength(left.size);
+    expect(m.translations.all(second)).toEqual([]);
+  });
+});
+
+test('entries beyond what the machine keeps of a table are refused', () => {
+  const { arch, cpus } = s390({ cpus: 1 });
+  const m = new Machine({ arch, cpus, sanitizers: [] });
+  const far = { [513 * 2 ** 20]: linux.new_page(m, 'X') };
+  expect(() => linux.new_mm(m, 'mm', far)).toThrow('entry 513 of its table');
+});

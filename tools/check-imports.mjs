@@ -53,6 +53,11 @@ const PACKAGES = {
   scenarios: ['gracewalk', 'gracewalk/linux', 'gracewalk/arch'],
 };
 
+/** Architectures by name, and anything that begins so: only src/arch/ may ask which one it is. */
+const ARCHITECTURE = /^(?:x86|arm64|ept|npt|powerpc|s390|riscv)(?:_\w+)?$/;
+/** Layers that people call architectures by name in, but never decide by one. */
+const NAMES_ARCHITECTURES = new Set(['arch', 'scenarios']);
+
 /** @typedef {{ file: string, line: number, message: string }} Offence */
 
 /** @param {string} file from the root, with '/' @returns {string} */
@@ -87,6 +92,13 @@ export function checkImports(file, source) {
       : checkPackage(layer, use.specifier);
     if (message !== undefined) offend(use.start, message);
   }
+  if (!NAMES_ARCHITECTURES.has(layer)) {
+    tokens.forEach((token, i) => {
+      if (asksArchitecture(tokens, i)) {
+        offend(token.start, `${layer} may not ask which architecture it is: ask the descriptor`);
+      }
+    });
+  }
   if (!NODE.has(layer)) {
     tokens.forEach((token, i) => {
       if (token.text !== 'process' || token.kind !== 'word') return;
@@ -98,6 +110,23 @@ export function checkImports(file, source) {
     });
   }
   return offences;
+}
+
+/**
+ * An architecture's name as a string, or `arch` or its name compared.
+ *
+ * @param {readonly import('./lexer.mjs').Token[]} tokens @param {number} i
+ */
+function asksArchitecture(tokens, i) {
+  const token = tokens[i];
+  if (token?.kind === 'string') return ARCHITECTURE.test(token.text.slice(1, -1));
+  if (token?.kind !== 'word' || token.text !== 'arch') return false;
+  const named =
+    tokens[i + 1]?.text === '.' && ['name', 'title'].includes(tokens[i + 2]?.text ?? '');
+  const [first, second] = named ? [tokens[i + 3], tokens[i + 4]] : [tokens[i + 1], tokens[i + 2]];
+  const compared = (first?.text === '=' || first?.text === '!') && second?.text === '=';
+  // `arch.name.startsWith(...)`
+  return compared || (named && first?.text === '.');
 }
 
 /** @param {string} layer @param {string} target @param {boolean} typeOnly */

@@ -32,6 +32,31 @@ describe('check-imports', () => {
   });
 
   it.each([
+    `if (arch === x86) f();`,
+    `if (m.arch !== other) f();`,
+    `if (arch.name == known) f();`,
+    `if (machine.arch.title.startsWith(word)) f();`,
+    `const old = name === 's390';`,
+    `switch (name) { case 'arm64_64k': f(); }`,
+  ])('refuses to ask which architecture it is: %s', (source) => {
+    expect(lines('src/kernel/mm/a.ts', source)).toEqual([
+      '1: kernel may not ask which architecture it is: ask the descriptor',
+    ]);
+    expect(lines('src/arch/a.ts', source)).toEqual([]);
+  });
+
+  it.each([
+    `if (arch.flush === 'ipi') f();`,
+    `const { arch } = machine;`,
+    `const arch = machine.arch;`,
+    `print(arch.name, 'an arm64 machine');`,
+    `const f = (arch) => arch.levels;`,
+    `// if (arch === 'x86_64')`,
+  ])('lets the descriptor be asked: %s', (source) => {
+    expect(lines('src/kernel/mm/a.ts', source)).toEqual([]);
+  });
+
+  it.each([
     ['src/explore/a.ts', `import type { Arch } from '../arch/index.ts';`],
     ['src/explore/a.ts', `export * from '../arch/index.ts';`],
     ['src/explore/a.ts', `export type { A } from '../arch/index.ts';`],

@@ -199,12 +199,7 @@ export const x86_64_la57_descriptor: ArchDescriptor = machineOf(x86_64_la57_tabl
  *     63  62..59  58   57..52  51..12  11..8  7  6  5  4    3    2   1   0
  *     NX  -       SW5  -       PFN     -      0  D  A  PCD  PWT  US  RW  P
  *
- * x86_64 pte: empty entry
- *
- *     63..0
- *     0
- *
- * x86_64 pmd, pud, pgd: empty entry
+ * x86_64 pte, pmd, pud, pgd: empty entry
  *
  *     63..7  6..5  4..0
  *     0      -     0

@@ -237,8 +237,8 @@ export const x86_pae_descriptor: ArchDescriptor = machineOf(x86_pae_tables, {
  *
  * x86_pae pte: empty entry
  *
- *     63..0
- *     0
+ *     63..7  6..5  4..0
+ *     0      -     0
  *
  * x86_pae pmd, pgd: empty entry
  *

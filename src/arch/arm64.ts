@@ -107,7 +107,7 @@ const machine = {
 } as const;
 
 export const arm64_descriptors: Readonly<Record<'4k' | '16k' | '64k', ArchDescriptor>> = {
-  '4k': machineOf(arm64_tables, machine),
-  '16k': machineOf(arm64_16k_tables, machine),
-  '64k': machineOf(arm64_64k_tables, machine),
+  '4k': machineOf(arm64_tables, { ...machine, title: 'arm64' }),
+  '16k': machineOf(arm64_16k_tables, { ...machine, title: 'arm64 with 16 KiB pages' }),
+  '64k': machineOf(arm64_64k_tables, { ...machine, title: 'arm64 with 64 KiB pages' }),
 };

@@ -234,8 +234,11 @@ export const powerpc_radix_64k_tables: TableKind = kind('powerpc_radix_64k', {
 const machine = { flush: 'broadcast', config: powerpc_config, impossible } as const;
 
 export const powerpc_radix_descriptors: Readonly<Record<'4k' | '64k', ArchDescriptor>> = {
-  '4k': machineOf(powerpc_radix_tables, machine),
-  '64k': machineOf(powerpc_radix_64k_tables, machine),
+  '4k': machineOf(powerpc_radix_tables, { ...machine, title: 'powerpc radix' }),
+  '64k': machineOf(powerpc_radix_64k_tables, {
+    ...machine,
+    title: 'powerpc radix with 64 KiB pages',
+  }),
 };
 
 /*

@@ -41,8 +41,13 @@ export const RISCV_RULES: Rules = {
   ],
   walkers: [
     fact(
-      "RCU: MMU_GATHER_RCU_TABLE_FREE is selected where there are the firmware's remote fences and an MMU.",
+      'MMU_GATHER_RCU_TABLE_FREE is selected with SMP and an MMU: interrupts off is an RCU section.',
       linux('v6.12', 'arch/riscv/Kconfig', 'MMU_GATHER_RCU_TABLE_FREE'),
+    ),
+    fact(
+      'Tables go through RCU where the firmware sends the fences; where the kernel sends interrupts, they' +
+        ' are freed right after the flush.',
+      linux('v6.12', 'arch/riscv/include/asm/pgalloc.h', 'riscv_tlb_remove_ptdesc'),
     ),
   ],
   tables: [
@@ -53,7 +58,7 @@ export const RISCV_RULES: Rules = {
   ],
 };
 
-/** linux v6.12 arch/riscv/Kconfig selects MMU_GATHER_RCU_TABLE_FREE if RISCV_SBI && MMU. */
+/** linux v6.12 arch/riscv/Kconfig selects MMU_GATHER_RCU_TABLE_FREE if SMP && MMU. */
 export const riscv_config: KernelConfig = {
   MMU_GATHER_TABLE_FREE: true,
   MMU_GATHER_RCU_TABLE_FREE: true,

@@ -147,15 +147,16 @@ function touchByBits(entry: Decoded, bits: bigint, write: boolean): bigint | nul
 /** The descriptor of a machine whose processors walk these tables. */
 export function machineOf(
   kind: TableKind,
-  rest: Pick<ArchDescriptor, 'flush' | 'weaklyOrdered' | 'config' | 'impossible'>,
+  rest: Pick<ArchDescriptor, 'flush' | 'weaklyOrdered' | 'config' | 'impossible'> &
+    Partial<Pick<ArchDescriptor, 'name' | 'title'>>,
 ): ArchDescriptor {
   const { name, title, levels, pageShift, access, hardware } = kind;
   const known: Map<bigint, DecodedEntry>[] = levels.map(() => new Map());
   const addressOf = (frame: number): bigint => BigInt(frame) << BigInt(pageShift);
   const descriptor: ArchDescriptor = {
-    ...rest,
     name,
     title,
+    ...rest,
     levels,
     pageShift,
     access,

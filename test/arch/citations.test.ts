@@ -1,3 +1,5 @@
+import { execFileSync } from 'node:child_process';
+import { fileURLToPath } from 'node:url';
 import { describe, expect, test } from 'vitest';
 import { citationsOf } from '../../src/arch/citations.ts';
 import { TABLE_KINDS } from '../../src/arch/kinds.ts';
@@ -40,4 +42,13 @@ test('what is no citation is noticed', () => {
   expect(complete({ source: 'linux v6.12', place: 'gup' })).toBe(false);
   expect(complete({ source: 'folklore', place: 'everybody knows' })).toBe(false);
   expect(complete({ source: 'linux v6.12', place: 'mm/gup.c, gup_fast' })).toBe(true);
+});
+
+test('npm run citations lists them by place', () => {
+  const script = fileURLToPath(new URL('../../tools/citations.mjs', import.meta.url));
+  const text = execFileSync('node', [script, 's390'], { encoding: 'utf8' });
+  expect(text).toMatch(
+    /^linux v6\.12: arch\/s390\/Kconfig, MMU_GATHER_RCU_TABLE_FREE\n {2}s390: RCU alone/m,
+  );
+  expect(text).not.toContain('no source');
 });

@@ -115,6 +115,32 @@ describe.each([...BROADCAST, ['x86_64', x86_64({ cpus: 2 })] as const])('%s', (_
   });
 });
 
+test.each([
+  [x86_64({ cpus: 2 }), 'x86_64', 'x86-64, 2 CPUs'],
+  [x86_64.kvm_guest({ vcpus: 2, levels: 5 }), 'x86_64_la57.kvm_guest'],
+  [x86_pae({ cpus: 1 }), 'x86_pae', 'x86-32 with PAE, 1 CPU'],
+  [arm64({ cpus: 2 }), 'arm64', 'arm64, 2 CPUs'],
+  [arm64({ cpus: 2, granule: '16k' }), 'arm64_16k', 'arm64 with 16 KiB pages, 2 CPUs'],
+  [powerpc_radix({ cpus: 2 }), 'powerpc_radix', 'powerpc radix, 2 CPUs'],
+  [s390({ cpus: 2 }), 's390', 's390, 2 CPUs'],
+  [riscv({ cpus: 2 }), 'riscv_sv48', 'RISC-V Sv48, 2 CPUs'],
+])('machines have short names', (spec, name, title = spec.title) => {
+  expect([spec.name, spec.arch.name.length <= name.length, spec.title]).toEqual([
+    name,
+    true,
+    title,
+  ]);
+});
+
+test('RCU freeing without table freeing is no configuration', () => {
+  for (const [, { arch }] of BROADCAST) {
+    expect(arch.impossible?.(arch.config)).toBe(null);
+    expect(arch.impossible?.({ ...arch.config, MMU_GATHER_TABLE_FREE: false })).toContain(
+      'selects',
+    );
+  }
+});
+
 test('entries beyond what the machine keeps of a table are refused', () => {
   const { arch, cpus } = s390({ cpus: 1 });
   const m = new Machine({ arch, cpus, sanitizers: [] });

@@ -1,12 +1,14 @@
 import { fact, linux, manual } from '../base/citation.ts';
 import type { KernelConfig } from '../machine/arch.ts';
 import type { Rules } from './table-kind.ts';
+import { BROADCAST_WAITS } from './waits.ts';
 
 /** What holds for arm64, both stages: who writes entries, what a flush waits for, what protects a walker. */
 
 const ARM = 'Arm ARM DDI 0487, chapter D8';
 
 export const ARM64_RULES: Rules = {
+  waits: BROADCAST_WAITS,
   access: [
     fact(
       'An entry is one aligned 64-bit word: every load and store of it is atomic.',

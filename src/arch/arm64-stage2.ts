@@ -221,6 +221,7 @@ function kind(name: string, shape: Shape): TableKind {
     hardware: { accessed: 'optional', dirty: 'optional', tables: false },
     touch,
     rules: {
+      waits: [],
       access: [
         fact(
           'An entry is one aligned 64-bit word; shared walkers change it by compare-and-exchange.',

@@ -24,7 +24,9 @@ export function citationsOf(kind: TableKind): Cited[] {
       if (field.cite !== undefined) add(`${name}: ${field.name}`, field.cite);
     }
   }
-  for (const facts of Object.values<readonly Fact[]>({ ...kind.rules })) {
+  const { waits, ...rules } = kind.rules;
+  for (const { by, cite } of waits) add(`what ${by} waits for`, cite);
+  for (const facts of Object.values<readonly Fact[]>(rules)) {
     for (const { says, cite } of facts) add(says, cite);
   }
   return list;

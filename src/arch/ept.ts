@@ -175,6 +175,7 @@ function kind(name: string, title: string, top: number): TableKind {
     access: ONE_WORD,
     hardware: { accessed: 'optional', dirty: 'optional', tables: true },
     rules: {
+      waits: [],
       access: [
         fact(
           'An entry is one aligned 64-bit word; the TDP MMU changes live entries by compare-and-exchange.',

@@ -1,6 +1,7 @@
 import { fact, linux, manual } from '../base/citation.ts';
 import type { KernelConfig } from '../machine/arch.ts';
 import type { Rules } from './table-kind.ts';
+import { BROADCAST_WAITS } from './waits.ts';
 
 /** What holds for powerpc radix: who writes entries, what a flush waits for, where tables live. */
 
@@ -8,6 +9,7 @@ const ISA = 'Power ISA 3.1, Book III, Radix Tree Translation';
 const KVM = 'arch/powerpc/kvm/book3s_64_mmu_radix.c';
 
 export const POWERPC_RULES: Rules = {
+  waits: BROADCAST_WAITS,
   access: [
     fact(
       'An entry is one aligned 64-bit word, big-endian in memory; atomic changes are ldarx/stdcx. loops.',

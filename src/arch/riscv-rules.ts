@@ -1,6 +1,7 @@
 import { fact, linux, manual } from '../base/citation.ts';
 import type { KernelConfig } from '../machine/arch.ts';
 import type { Rules } from './table-kind.ts';
+import { BROADCAST_WAITS } from './waits.ts';
 
 /** What holds for RISC-V: who writes entries, what a flush waits for, what protects a walker. */
 
@@ -8,6 +9,7 @@ const ISA = 'RISC-V Instruction Set Manual, Volume II, Supervisor-Level ISA';
 const FLUSH = 'arch/riscv/mm/tlbflush.c';
 
 export const RISCV_RULES: Rules = {
+  waits: BROADCAST_WAITS,
   access: [
     fact(
       'An entry is one aligned 64-bit word: every load and store of it is atomic.',

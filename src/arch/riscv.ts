@@ -247,7 +247,7 @@ function kind(name: string, title: string, count: number, extra: 0 | 2): TableKi
     roots: [extra === 0 ? SATP : HGATP],
     access: ONE_WORD,
     hardware: { accessed: 'optional', dirty: 'optional', tables: false },
-    rules: RISCV_RULES,
+    rules: extra === 0 ? RISCV_RULES : { ...RISCV_RULES, waits: [] },
     links: {},
     maps: (_at, { writable }) => ({ R: 1n, W: writable ? 1n : 0n, U: 1n, A: 1n }),
   });

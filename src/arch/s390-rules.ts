@@ -1,6 +1,7 @@
 import { fact, linux, manual } from '../base/citation.ts';
 import type { KernelConfig } from '../machine/arch.ts';
 import type { Rules } from './table-kind.ts';
+import { BROADCAST_WAITS } from './waits.ts';
 
 /** What holds for s390: who writes entries, what a flush waits for, where tables live. */
 
@@ -8,6 +9,7 @@ const POP = 'z/Architecture Principles of Operation, chapter 3';
 const PGTABLE = 'arch/s390/include/asm/pgtable.h';
 
 export const S390_RULES: Rules = {
+  waits: BROADCAST_WAITS,
   access: [
     fact(
       'An entry is one aligned 64-bit word, big-endian in memory.',

@@ -9,6 +9,7 @@ import type {
 } from '../machine/arch.ts';
 import { Decoder, type Decoded } from './decode.ts';
 import { addressValues, encode, type EntryFormat, type Values } from './entry-format.ts';
+import type { Wait } from './waits.ts';
 
 /** One architecture's page tables of one kind: their shape, the formats of their entries, and the rules. */
 export interface TableKind {
@@ -71,6 +72,8 @@ export interface Rules {
   readonly walkers: readonly Fact[];
   /** Sizes of tables, fragments, caches. */
   readonly tables: readonly Fact[];
+  /** Which wait covers which reader, where Linux frees such tables by mmu_gather. */
+  readonly waits: readonly Wait[];
 }
 
 /** Linux's names of levels that are not folded, leaf tables first. */

@@ -64,20 +64,23 @@ export const TABLE: readonly Field[] = [
   ignored(62, 52),
   bit('PS', 7, 'page size: 0, this entry points to a table', { is: 0 }),
 ];
-/** Software types of 6.12 with every option on. */
+/** Numbers of the types that are no swap files, with every option on; other versions number differently. */
 const SWAP_TYPES = {
-  23: 'hwpoison',
-  24: 'migration, read',
-  25: 'migration, read-exclusive',
-  26: 'migration, write',
-  27: 'device private, write',
-  28: 'device private, read',
-  29: 'device exclusive, write',
-  30: 'device exclusive, read',
+  23: '6.12: hwpoison',
+  24: '6.12: migration, read',
+  25: '6.12: migration, read-exclusive',
+  26: '6.12: migration, write',
+  27: '6.12: device private, write',
+  28: '6.12: device private, read',
+  29: '6.12: device exclusive, write',
+  30: '6.12: device exclusive, read',
 };
 
 export const SWAP_FIELDS: readonly Field[] = [
-  bits('type', 63, 59, 'swap file, or what else is remembered', { values: SWAP_TYPES }),
+  bits('type', 63, 59, 'swap file, or what else is remembered', {
+    values: SWAP_TYPES,
+    cite: linux('v6.12', 'include/linux/swap.h', 'MAX_SWAPFILES'),
+  }),
   bits('offset', 58, 9, 'offset or page frame number', { inverted: true }),
   bit('PROTNONE', 8, 'not a PROT_NONE page', { is: 0 }),
   bit('PS', 7, 'not a huge page', { is: 0 }),

@@ -1,6 +1,7 @@
 import { fact, linux, manual } from '../base/citation.ts';
 import type { KernelConfig } from '../machine/arch.ts';
 import type { Rules } from './table-kind.ts';
+import { X86_WAITS } from './waits.ts';
 
 /** What holds for all of x86: who writes entries, what a flush waits for, what protects a walker. */
 
@@ -8,6 +9,7 @@ const SDM = 'Intel SDM vol. 3A, chapter Paging';
 const GATHER = 'mm/mmu_gather.c';
 
 export const X86_RULES: Rules = {
+  waits: X86_WAITS,
   access: [
     fact(
       'An entry is one aligned 64-bit word: every load and store of it is atomic.',

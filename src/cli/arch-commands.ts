@@ -1,5 +1,5 @@
 import type { Command } from 'commander';
-import { decode, type DecodeOptions } from './decode-command.ts';
+import { decode, parsePhysBits, type DecodeOptions } from './decode-command.ts';
 import type { ExitCode } from './exit-code.ts';
 import { explain, type ExplainOptions } from './explain-command.ts';
 import { COLOR_MODES, oneOf } from './options.ts';
@@ -13,6 +13,7 @@ export function archCommands(program: Command, finished: (code: ExitCode) => voi
     .argument('<arch>', 'x86_64, arm64, ept, ...: gracewalk explain lists them')
     .argument('<value...>', 'entries, decimal or with 0x')
     .option('--level <name>', 'pte, pmd, ..., or a register; none: every level where it fits')
+    .option('--phys-bits <n>', 'width of physical addresses (MAXPHYADDR)', parsePhysBits)
     .action(async (arch: string, values: string[], options: DecodeOptions) =>
       finished(await decode(arch, values, options)),
     );

@@ -1,4 +1,4 @@
-import { compile, type Decoded } from '../arch/decode.ts';
+import { compile, setBits, type Decoded } from '../arch/decode.ts';
 import { draw } from '../arch/drawing.ts';
 import { read, type EntryFormat } from '../arch/entry-format.ts';
 import { entryText, fieldText, setFields } from '../arch/entry-text.ts';
@@ -13,6 +13,7 @@ import { Session, type CommonOptions } from './session.ts';
 
 export interface DecodeOptions extends CommonOptions {
   readonly level?: string;
+  readonly physBits?: number;
   readonly json?: boolean;
 }
 
@@ -27,7 +28,7 @@ export async function decode(
   const kind = tableKindNamed(arch);
   const decoded = values.map((text) => {
     const bits = parseEntry(text);
-    return { bits, meanings: meanings(kind, bits, options.level) };
+    return { bits, meanings: meanings(kind, bits, options) };
   });
   const session = new Session(options);
   for (const text of values.filter(looksHexadecimal)) {
@@ -76,11 +77,32 @@ function looksHexadecimal(text: string): boolean {
 }
 
 /** Readings at the named place, or wherever hardware does not refuse the value (or everywhere, if it does). */
-function meanings(kind: TableKind, bits: bigint, named: string | undefined): Meaning[] {
-  if (named !== undefined) return at(kind, bits, named);
-  const all = kind.levels.flatMap((level) => at(kind, bits, level.name));
+function meanings(kind: TableKind, bits: bigint, { level, physBits }: DecodeOptions): Meaning[] {
+  const places = level === undefined ? kind.levels.map(({ name }) => name) : [level];
+  const all = places
+    .flatMap((place) => at(kind, bits, place))
+    .map((meaning) => ({ ...meaning, entry: within(meaning.entry, physBits) }));
+  if (level !== undefined) return all;
   const fitting = all.filter(({ entry }) => entry.fault === null);
   return merged(fitting.length > 0 ? fitting : all, bits);
+}
+
+/** The entry on a processor whose physical addresses have so many bits: higher ones are reserved. */
+function within(entry: Decoded, physBits: number | undefined): Decoded {
+  if (physBits === undefined || !entry.present) return entry;
+  const beyond = (entry.address >> BigInt(physBits)) << BigInt(physBits);
+  if (beyond === 0n) return entry;
+  const fault = `address bits ${setBits(beyond)} are beyond ${physBits} bits`;
+  return { ...entry, present: false, fault };
+}
+
+export function parsePhysBits(text: string): number {
+  const width = /^\d+$/.test(text) ? Number(text) : NaN;
+  if (width >= 32 && width <= 64) return width;
+  throw new GracewalkError('E107', `bad --phys-bits '${text}'`, {
+    notes: ['the width of physical addresses is a whole number from 32 to 64'],
+    help: "on x86 it is in /proc/cpuinfo: 'address sizes : 46 bits physical'",
+  });
 }
 
 function at(kind: TableKind, bits: bigint, name: string): Meaning[] {

@@ -1,6 +1,7 @@
 import { draw, drawingTitle, rangeText } from '../arch/drawing.ts';
 import type { EntryFormat, Field } from '../arch/entry-format.ts';
 import type { TableKind } from '../arch/table-kind.ts';
+import type { Wait } from '../arch/waits.ts';
 import { citationText, type Fact } from '../base/citation.ts';
 import { fold } from '../report/wrap.ts';
 
@@ -9,7 +10,7 @@ import { fold } from '../report/wrap.ts';
 const WIDTH = 75;
 
 export function explainText(kind: TableKind): string {
-  const { access, hardware, flush, walkers, tables } = kind.rules;
+  const { access, hardware, flush, walkers, tables, waits } = kind.rules;
   const formats = [...kind.formats, ...kind.roots];
   return [
     `${kind.name}: ${kind.title}`,
@@ -33,6 +34,7 @@ export function explainText(kind: TableKind): string {
     ...facts('What hardware writes', hardware),
     ...facts('What a flush waits for', flush),
     ...facts('What protects a walker', walkers),
+    ...waitTable(waits),
     ...facts('Tables', tables),
   ]
     .join('\n')
@@ -104,6 +106,22 @@ function columns(rows: readonly (readonly string[])[]): string[] {
   });
 }
 
+/** A row for each wait, a column for each reader. */
+function waitTable(waits: readonly Wait[]): string[] {
+  if (waits.length === 0) return [];
+  const head = ['waits with', 'irqs off', 'foreign', 'RCU', 'vCPU out', 'hardware'];
+  const rows = waits.map(({ by, covers }) => [
+    by,
+    covers.irqOff,
+    covers.foreign,
+    covers.rcuReadLock,
+    covers.descheduled,
+    covers.hardware,
+  ]);
+  const sources = waits.flatMap(({ by, cite }) => bullet('- ', `${by} [${citationText(cite)}]`));
+  return ['Which wait covers which reader', '', ...columns([head, ...rows]), '', ...sources, ''];
+}
+
 function facts(title: string, list: readonly Fact[]): string[] {
   const lines = list.flatMap(({ says, cite }) => [
     ...bullet('- ', says),
@@ -120,6 +138,7 @@ function bullet(mark: string, text: string): string[] {
 
 export function explainJson(kind: TableKind): object {
   const { name, title, stage, byteOrder, pageShift, addressBits, upperBits, levels, rules } = kind;
+  const { waits, ...stated } = rules;
   return {
     schema: 'gracewalk.explain/1',
     name,
@@ -147,10 +166,11 @@ export function explainJson(kind: TableKind): object {
       })),
       source: citationText(it.cite),
     })),
+    waits: waits.map(({ cite, ...it }) => ({ ...it, source: citationText(cite) })),
     rules: Object.fromEntries(
-      Object.entries(rules).map(([key, list]) => [
+      Object.entries<readonly Fact[]>(stated).map(([key, list]) => [
         key,
-        (list as readonly Fact[]).map(({ says, cite }) => ({ says, source: citationText(cite) })),
+        list.map(({ says, cite }) => ({ says, source: citationText(cite) })),
       ]),
     ),
   };

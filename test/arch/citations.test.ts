@@ -32,7 +32,9 @@ describe.each(TABLE_KINDS.map((kind) => [kind.name, kind] as const))('%s', (_nam
   });
 
   test('there is something to say about each subject', () => {
-    for (const facts of Object.values(kind.rules)) expect(facts).not.toEqual([]);
+    const { waits, ...rules } = kind.rules;
+    for (const facts of Object.values(rules)) expect(facts).not.toEqual([]);
+    if (kind.stage === 1) expect(waits).not.toEqual([]);
     expect(cited.length).toBeGreaterThan(kind.levels.length + kind.formats.length);
   });
 });

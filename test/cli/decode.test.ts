@@ -52,6 +52,26 @@ Source: RISC-V Instruction Set Manual, Volume II, Supervisor-Level ISA:
     expect(stdout).toMatch(/pte: 4 KiB page .* faults: misconfiguration: write\n {4}without read/);
   });
 
+  test('--phys-bits tells what hardware refuses for its address', async () => {
+    const value = '0x800fffffa7598063'; // a page frame number that was left inverted
+    const anywhere = await gracewalk(['decode', 'x86_64', value, '--level', 'pte']);
+    expect(anywhere.stdout).toContain('pte: 4 KiB page at 0xfffffa7598000: NX D A RW\n');
+    const here = await gracewalk([
+      'decode',
+      'x86_64',
+      value,
+      '--level',
+      'pte',
+      '--phys-bits',
+      '46',
+    ]);
+    expect(here.stdout).toContain('faults: address bits');
+    expect(here.stdout).toContain('51..46 are beyond 46 bits');
+    const bad = await gracewalk(['decode', 'x86_64', value, '--phys-bits', 'many']);
+    expect([bad.code, bad.stdout]).toEqual([2, '']);
+    expect(bad.stderr).toContain("bad --phys-bits 'many'");
+  });
+
   test('--json has every field as a number and says where the format stands', async () => {
     const { stdout } = await gracewalk(['decode', 'arm64', '0x68000080001f43', '--json']);
     const { schema, arch, values } = JSON.parse(stdout) as {

@@ -46,7 +46,7 @@ function summary(kind: TableKind): string[] {
   const upper = {
     sign: 'higher bits copy the highest',
     zero: 'higher bits are zero',
-    root: 'higher bits choose the root: all zero or all one',
+    root: 'higher bits, all 0 or all 1, choose the root',
   }[kind.upperBits];
   const addresses = `${kind.stage === 2 ? 'guest-physical' : 'virtual'} addresses of ${kind.addressBits} bits`;
   return [`${kind.stage === 2 ? 'Second stage; ' : ''}${order};`, `${addresses}, ${upper}.`];

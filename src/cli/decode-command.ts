@@ -9,12 +9,13 @@ import { GracewalkError } from '../base/errors.ts';
 import { suggest } from '../base/suggest.ts';
 import { fold } from '../report/wrap.ts';
 import type { ExitCode } from './exit-code.ts';
+import { jsonText, type JsonForm } from './options.ts';
 import { Session, type CommonOptions } from './session.ts';
 
 export interface DecodeOptions extends CommonOptions {
   readonly level?: string;
-  readonly physBits?: number;
-  readonly json?: boolean;
+  readonly maxphyaddr?: number;
+  readonly json?: JsonForm;
 }
 
 export const DECODE_SCHEMA = 'gracewalk.decode/1';
@@ -36,7 +37,7 @@ export async function decode(
   }
   await session.output.write(
     options.json
-      ? `${JSON.stringify(decodeJson(kind, decoded), null, 2)}\n`
+      ? jsonText(decodeJson(kind, decoded), options.json)
       : decoded.map((one) => decodeText(kind, one)).join('\n'),
   );
   return session.finish();
@@ -77,11 +78,11 @@ function looksHexadecimal(text: string): boolean {
 }
 
 /** Readings at the named place, or wherever hardware does not refuse the value (or everywhere, if it does). */
-function meanings(kind: TableKind, bits: bigint, { level, physBits }: DecodeOptions): Meaning[] {
+function meanings(kind: TableKind, bits: bigint, { level, maxphyaddr }: DecodeOptions): Meaning[] {
   const places = level === undefined ? kind.levels.map(({ name }) => name) : [level];
   const all = places
     .flatMap((place) => at(kind, bits, place))
-    .map((meaning) => ({ ...meaning, entry: within(meaning.entry, physBits) }));
+    .map((meaning) => ({ ...meaning, entry: within(meaning.entry, maxphyaddr) }));
   if (level !== undefined) return all;
   const fitting = all.filter(({ entry }) => entry.fault === null);
   return merged(fitting.length > 0 ? fitting : all, bits);
@@ -96,10 +97,10 @@ function within(entry: Decoded, physBits: number | undefined): Decoded {
   return { ...entry, present: false, fault };
 }
 
-export function parsePhysBits(text: string): number {
+export function parseWidthOfAddresses(text: string): number {
   const width = /^\d+$/.test(text) ? Number(text) : NaN;
   if (width >= 32 && width <= 64) return width;
-  throw new GracewalkError('E107', `bad --phys-bits '${text}'`, {
+  throw new GracewalkError('E107', `bad --maxphyaddr '${text}'`, {
     notes: ['the width of physical addresses is a whole number from 32 to 64'],
     help: "on x86 it is in /proc/cpuinfo: 'address sizes : 46 bits physical'",
   });

@@ -1,10 +1,11 @@
 import { TABLE_KINDS, tableKindNamed } from '../arch/kinds.ts';
 import type { ExitCode } from './exit-code.ts';
 import { explainJson, explainText } from './explain-text.ts';
+import { jsonText, type JsonForm } from './options.ts';
 import { Session, type CommonOptions } from './session.ts';
 
 export interface ExplainOptions extends CommonOptions {
-  readonly json?: boolean;
+  readonly json?: JsonForm;
 }
 
 /** `gracewalk explain NAME`: what an architecture's page tables look like and which rules hold for them. */
@@ -20,12 +21,12 @@ export async function explain(
 
 function one(name: string, { json }: ExplainOptions): string {
   const kind = tableKindNamed(name);
-  return json ? `${JSON.stringify(explainJson(kind), null, 2)}\n` : explainText(kind);
+  return json ? jsonText(explainJson(kind), json) : explainText(kind);
 }
 
 function list({ json }: ExplainOptions): string {
   const names = TABLE_KINDS.map(({ name, title }) => ({ name, title }));
-  if (json) return `${JSON.stringify({ schema: 'gracewalk.names/1', names }, null, 2)}\n`;
+  if (json) return jsonText({ schema: 'gracewalk.names/1', names }, json);
   const width = Math.max(...names.map(({ name }) => name.length));
   const rows = names.map(({ name, title }) => `  ${name.padEnd(width)}  ${title}`);
   return `Architectures and kinds of page tables:\n\n${rows.join('\n')}\n`;

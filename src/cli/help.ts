@@ -44,6 +44,22 @@ Examples, with the token in quotes as check prints it:
   gracewalk replay TOKEN my-race.ts       of a scenario of one's own
   gracewalk replay TOKEN --layout tagged --detail full`;
 
+export const AFTER_DECODE = `
+Exit codes: 0, or 2 for bad input or a result that could not be written.
+
+Examples:
+  gracewalk decode x86_64 0x80000000002001e3
+  gracewalk decode arm64 0x0068000080001fc3 --level pte
+  gracewalk decode ept 0x583c1e05e --level eptp
+  gracewalk decode s390 0x400 0x133b31d --json`;
+
+export const AFTER_EXPLAIN = `
+Exit codes: 0, or 2 for bad input or a result that could not be written.
+
+Examples:
+  gracewalk explain                       what can be explained
+  gracewalk explain arm64                 levels, drawings, fields, rules`;
+
 /** `--json[=lines]`: its value cannot be a word of its own, and the help should not look as if it could. */
 export function optionTerm(this: Help, option: Option): string {
   return option.flags.replace(' [=', '[=');

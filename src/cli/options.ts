@@ -61,6 +61,11 @@ export function withJsonForm(argv: readonly string[]): string[] {
   return argv.map((argument) => (argument === '--json' ? '--json=document' : argument));
 }
 
+/** One document, on many lines or on one. */
+export function jsonText(document: object, form: JsonForm): string {
+  return `${JSON.stringify(document, null, form === 'lines' ? 0 : 2)}\n`;
+}
+
 export function parseJsonForm(text: string): JsonForm {
   if (text === 'document' || text === 'lines') return text;
   throw new GracewalkError('E107', `bad --json=${text}`, {

@@ -52,7 +52,7 @@ Source: RISC-V Instruction Set Manual, Volume II, Supervisor-Level ISA:
     expect(stdout).toMatch(/pte: 4 KiB page .* faults: misconfiguration: write\n {4}without read/);
   });
 
-  test('--phys-bits tells what hardware refuses for its address', async () => {
+  test('--maxphyaddr tells what hardware refuses for its address', async () => {
     const value = '0x800fffffa7598063'; // a page frame number that was left inverted
     const anywhere = await gracewalk(['decode', 'x86_64', value, '--level', 'pte']);
     expect(anywhere.stdout).toContain('pte: 4 KiB page at 0xfffffa7598000: NX D A RW\n');
@@ -62,14 +62,14 @@ Source: RISC-V Instruction Set Manual, Volume II, Supervisor-Level ISA:
       value,
       '--level',
       'pte',
-      '--phys-bits',
+      '--maxphyaddr',
       '46',
     ]);
     expect(here.stdout).toContain('faults: address bits');
     expect(here.stdout).toContain('51..46 are beyond 46 bits');
-    const bad = await gracewalk(['decode', 'x86_64', value, '--phys-bits', 'many']);
+    const bad = await gracewalk(['decode', 'x86_64', value, '--maxphyaddr', 'many']);
     expect([bad.code, bad.stdout]).toEqual([2, '']);
-    expect(bad.stderr).toContain("bad --phys-bits 'many'");
+    expect(bad.stderr).toContain("bad --maxphyaddr 'many'");
   });
 
   test('--json has every field as a number and says where the format stands', async () => {
@@ -93,6 +93,14 @@ Source: RISC-V Instruction Set Manual, Volume II, Supervisor-Level ISA:
       fields: { DBM: '0x1', AP2: '0x0', SH: '0x3', OA: '0x80001' },
     });
     expect(page?.['source']).toContain('Arm ARM');
+  });
+
+  test('--json=lines is the same on one line', async () => {
+    const [many, one] = await Promise.all(
+      ['--json', '--json=lines'].map((form) => gracewalk(['decode', 's390', '0x400', form])),
+    );
+    expect(one?.stdout.trimEnd()).not.toContain('\n');
+    expect(JSON.parse(one?.stdout ?? '')).toEqual(JSON.parse(many?.stdout ?? ''));
   });
 
   test('sixteen digits without 0x are a trap', async () => {

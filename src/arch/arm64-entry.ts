@@ -109,7 +109,7 @@ export function blockLevels({ page, wide }: Shape, levels: number): number[] {
 }
 
 /** The output address from bit `from`, with the bits 49..12 that it leaves. */
-export function output({ wide, page }: Shape, from: number, block: boolean): Field[] {
+export function output({ wide }: Shape, from: number, block: boolean): Field[] {
   const top = wide === 'lpa2' ? 49 : 47;
   const fields = [bits('OA', top, from, 'output address', { address: from })];
   if (top === 47) fields.push(zero(49, 48));
@@ -122,7 +122,7 @@ export function output({ wide, page }: Shape, from: number, block: boolean): Fie
   if (!block || from <= 17) return [...fields, zero(from - 1, least)];
   const nT = bit('nT', 16, 'the block is being changed (FEAT_BBM)');
   const between = least < 16 ? [zero(15, least)] : [];
-  return page > 16 ? fields : [...fields, zero(from - 1, 17), nT, ...between];
+  return [...fields, zero(from - 1, 17), nT, ...between];
 }
 
 /** Dirty as hardware says (DBM and no AP[2]) or as software remembers. */

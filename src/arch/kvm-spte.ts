@@ -26,7 +26,7 @@ interface Marks {
   readonly host: number;
   readonly mmu: number;
   readonly type: readonly [number, number];
-  /** Where R and X (and XU) are kept while access is tracked. */
+  /** Where R and X (and XU) are kept while access is tracked, for want of A and D bits. */
   readonly saved: Readonly<Record<string, number>>;
 }
 
@@ -47,12 +47,12 @@ function versions({ ept }: Stage): Marks[] {
     {
       ...OLD,
       ...(ept ? { host: 57, mmu: 58 } : { host: 9, mmu: 10 }),
-      saved: { SAVED_R: 54, SAVED_X: 56 },
+      saved: ept ? { SAVED_R: 54, SAVED_X: 56 } : {},
     },
     {
       ...NEW,
       ...(ept ? { host: 53, mmu: 55 } : { host: 9, mmu: 10 }),
-      saved: { SAVED_R: 52, SAVED_X: 54, ...(ept ? { SAVED_XU: 62 } : {}) },
+      saved: ept ? { SAVED_R: 52, SAVED_X: 54, SAVED_XU: 62 } : {},
     },
   ];
 }
@@ -145,8 +145,8 @@ function mmio({ ept }: Stage, { only, version }: Marks): EntryFormat {
     levels: [0],
     only,
     fields: [
-      ept ? bit('SVE', 63, 'suppress #VE: not set') : ignored(63),
-      bits('gen', 62, 52, 'generation of the memory slots, high part', { who: 'SW' }),
+      ept ? bit('SVE', 63, 'suppress #VE: not set', { is: 0 }) : ignored(63),
+      bits('gen', 62, 52, 'generation of the memory slots, high part'),
       ...address,
       bit('SPTE', 11, 'not an ordinary entry', { is: 0 }),
       ...(top === 9 ? [ignored(10)] : []),
@@ -319,24 +319,18 @@ export const FROZEN_SPTE: Readonly<Record<'v6.1' | 'v6.12' | 'v7.2', bigint>> = 
  *
  * npt pte: 4 KiB page of KVM (KVM 6.1, 6.12)
  *
- *     63  62..57  56       55  54       53..52  51..12  11    10     9       8  7    6  5  4    3    2
- *     NX  -       SAVED_X  -   SAVED_R  AD      PFN     SPTE  MMU_W  HOST_W  G  PAT  D  A  PCD  PWT  US
- *     1   0
- *     RW  P
+ *     63  62..54  53..52  51..12  11    10     9       8  7    6  5  4    3    2   1   0
+ *     NX  -       AD      PFN     SPTE  MMU_W  HOST_W  G  PAT  D  A  PCD  PWT  US  RW  P
  *
  * npt pmd: 2 MiB page of KVM (KVM 6.1, 6.12)
  *
- *     63  62..57  56       55  54       53..52  51..21  20..13  12   11    10     9       8  7   6  5  4
- *     NX  -       SAVED_X  -   SAVED_R  AD      PFN     0       PAT  SPTE  MMU_W  HOST_W  G  PS  D  A  PCD
- *     3    2   1   0
- *     PWT  US  RW  P
+ *     63  62..54  53..52  51..21  20..13  12   11    10     9       8  7   6  5  4    3    2   1   0
+ *     NX  -       AD      PFN     0       PAT  SPTE  MMU_W  HOST_W  G  PS  D  A  PCD  PWT  US  RW  P
  *
  * npt pud: 1 GiB page of KVM (KVM 6.1, 6.12)
  *
- *     63  62..57  56       55  54       53..52  51..30  29..13  12   11    10     9       8  7   6  5  4
- *     NX  -       SAVED_X  -   SAVED_R  AD      PFN     0       PAT  SPTE  MMU_W  HOST_W  G  PS  D  A  PCD
- *     3    2   1   0
- *     PWT  US  RW  P
+ *     63  62..54  53..52  51..30  29..13  12   11    10     9       8  7   6  5  4    3    2   1   0
+ *     NX  -       AD      PFN     0       PAT  SPTE  MMU_W  HOST_W  G  PS  D  A  PCD  PWT  US  RW  P
  *
  * npt pmd, pud: table of KVM (KVM 6.1, 6.12)
  *
@@ -355,24 +349,18 @@ export const FROZEN_SPTE: Readonly<Record<'v6.1' | 'v6.12' | 'v7.2', bigint>> = 
  *
  * npt pte: 4 KiB page of KVM (KVM 7.2)
  *
- *     63  62  61..60  59..55  54       53  52       51..12  11    10     9       8  7    6  5  4    3
- *     NX  -   AD      -       SAVED_X  -   SAVED_R  PFN     SPTE  MMU_W  HOST_W  G  PAT  D  A  PCD  PWT
- *     2   1   0
- *     US  RW  P
+ *     63  62  61..60  59..52  51..12  11    10     9       8  7    6  5  4    3    2   1   0
+ *     NX  -   AD      -       PFN     SPTE  MMU_W  HOST_W  G  PAT  D  A  PCD  PWT  US  RW  P
  *
  * npt pmd: 2 MiB page of KVM (KVM 7.2)
  *
- *     63  62  61..60  59..55  54       53  52       51..21  20..13  12   11    10     9       8  7   6  5
- *     NX  -   AD      -       SAVED_X  -   SAVED_R  PFN     0       PAT  SPTE  MMU_W  HOST_W  G  PS  D  A
- *     4    3    2   1   0
- *     PCD  PWT  US  RW  P
+ *     63  62  61..60  59..52  51..21  20..13  12   11    10     9       8  7   6  5  4    3    2   1   0
+ *     NX  -   AD      -       PFN     0       PAT  SPTE  MMU_W  HOST_W  G  PS  D  A  PCD  PWT  US  RW  P
  *
  * npt pud: 1 GiB page of KVM (KVM 7.2)
  *
- *     63  62  61..60  59..55  54       53  52       51..30  29..13  12   11    10     9       8  7   6  5
- *     NX  -   AD      -       SAVED_X  -   SAVED_R  PFN     0       PAT  SPTE  MMU_W  HOST_W  G  PS  D  A
- *     4    3    2   1   0
- *     PCD  PWT  US  RW  P
+ *     63  62  61..60  59..52  51..30  29..13  12   11    10     9       8  7   6  5  4    3    2   1   0
+ *     NX  -   AD      -       PFN     0       PAT  SPTE  MMU_W  HOST_W  G  PS  D  A  PCD  PWT  US  RW  P
  *
  * npt pmd, pud: table of KVM (KVM 7.2)
  *

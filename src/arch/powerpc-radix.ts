@@ -231,7 +231,12 @@ export const powerpc_radix_64k_tables: TableKind = kind('powerpc_radix_64k', {
   index: [5, 9, 9, 13],
 });
 
-const machine = { flush: 'broadcast', config: powerpc_config, impossible } as const;
+const machine = {
+  flush: 'broadcast',
+  weaklyOrdered: true,
+  config: powerpc_config,
+  impossible,
+} as const;
 
 export const powerpc_radix_descriptors: Readonly<Record<'4k' | '64k', ArchDescriptor>> = {
   '4k': machineOf(powerpc_radix_tables, { ...machine, title: 'powerpc radix' }),

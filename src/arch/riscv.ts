@@ -260,7 +260,12 @@ export const riscv_sv39x4_tables: TableKind = kind('riscv_sv39x4', 'RISC-V Sv39x
 export const riscv_sv48x4_tables: TableKind = kind('riscv_sv48x4', 'RISC-V Sv48x4 (G-stage)', 4, 2);
 
 /** The firmware's remote fences reach harts that have interrupts off in the kernel: the weaker case. */
-const machine = { flush: 'broadcast', config: riscv_config, impossible } as const;
+const machine = {
+  flush: 'broadcast',
+  weaklyOrdered: true,
+  config: riscv_config,
+  impossible,
+} as const;
 
 export const riscv_descriptors: Readonly<Record<'sv39' | 'sv48' | 'sv57', ArchDescriptor>> = {
   sv39: machineOf(riscv_sv39_tables, machine),

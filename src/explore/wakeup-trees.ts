@@ -68,7 +68,7 @@ export class WakeupTrees implements Strategy {
   private readonly pending: Branch[][] = [[]];
   private readonly entered: boolean[] = [];
   private readonly behind: number[] = [];
-  /** Per step: its races, until a complete run has shown what else does not depend on them. */
+  /** Per step: its races. What else does not depend on them, each complete run shows anew. */
   private readonly open: Race[][] = [];
   /** The steps from here on have not been part of a complete run. */
   private fresh = 0;
@@ -181,10 +181,24 @@ export class WakeupTrees implements Strategy {
     else this.hooks.sleepBlocked();
     this.open[run.depth] = [];
     this.races.phantoms(run.alive & ~enabled);
-    for (let step = this.fresh; step <= run.depth; step++) {
-      for (const race of this.open[step] as Race[]) this.reverse(race);
+    for (let step = 0; step <= run.depth; step++) {
+      for (const race of this.open[step] as Race[]) {
+        if (step >= this.fresh || this.hasNewTail(race)) this.reverse(race);
+      }
     }
     this.fresh = run.depth;
+  }
+
+  /**
+   * A race of steps that were part of a complete run before says something new if steps that were not are
+   * part of the sequence that reverses it: the longer the sequence, the fewer sleepers are its weak initials.
+   */
+  private hasNewTail({ without, step }: Race): boolean {
+    const { run, races } = this;
+    for (let at = this.fresh; at < run.depth; at++) {
+      if (!races.leftOut(at, without) && !races.dependsOn(at, step)) return true;
+    }
+    return false;
   }
 
   /** Makes sure that the other order of a race is explored. */

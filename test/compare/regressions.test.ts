@@ -8,6 +8,10 @@ function actor(cpu: number, ...body: Stmt[]): ActorSpec {
   return { cpu, kind: cpu < 0 ? 'host' : 'task', shared: false, daemon: false, body };
 }
 
+function observer(...body: Stmt[]): ActorSpec {
+  return { cpu: -1, kind: 'observer', shared: false, daemon: true, body };
+}
+
 const nothing: Spec = {
   family: 'regression',
   model: 'sc',
@@ -179,6 +183,24 @@ const lost: readonly (readonly [story: string, spec: Spec])[] = [
         actor(0, { op: 'free-named', frame: 'R' }),
         actor(1, { op: 'lookup', entry: 4, root: 'R', address: 0, body: [] }),
         actor(2, { op: 'alloc', recycle: true, level: -1 }),
+      ],
+    },
+  ],
+  [
+    'a race whose reversal only a later run shows in full (wakeup trees)',
+    {
+      ...nothing,
+      words: [1, 0, 0],
+      actors: [
+        actor(0, { op: 'write', word: 2, value: constant(0) }),
+        actor(
+          1,
+          { op: 'cas', word: 1, old: 0, value: { received: true, plus: 0 } },
+          { op: 'several', guard: null, outcomes: null, body: [{ do: 'read-at', plus: 2 }] },
+        ),
+        actor(2, { op: 'write', word: 1, value: { received: true, plus: 1 } }),
+        observer({ op: 'observe', words: [0, 1], condition: 'any-nonzero', as: 'always' }),
+        observer({ op: 'observe', words: [2], condition: 'sum', as: 'sometimes' }),
       ],
     },
   ],

@@ -21,7 +21,8 @@ export function endViolations(run: Run, ending: RunEnding): readonly Violation[]
 
 function finishedActors(run: Run): ActorResult[] {
   const results: ActorResult[] = [];
-  run.nodes.forEach((node, index) => {
+  run.order.forEach((index) => {
+    const node = run.nodes[index];
     if (node && node.op === null)
       results.push({ actor: run.machine.actor(index), value: node.result });
   });
@@ -43,7 +44,8 @@ function deadlock(run: Run): Violation {
 export function waiting(run: Run): { readonly name: string; readonly what: string }[] {
   const { machine } = run;
   const list: { name: string; what: string }[] = [];
-  run.nodes.forEach((node: TrieNode | null, index) => {
+  run.order.forEach((index) => {
+    const node = run.nodes[index];
     if (!node?.op || !run.isAlive(index)) return;
     const who = machine.actor(index);
     if (who.daemon) return;

@@ -142,7 +142,8 @@ export class Counter implements SearchHooks {
     const { run, found } = this;
     found.bounded++;
     if (found.boundedAt) return;
-    run.nodes.forEach((node, index) => {
+    run.order.forEach((index) => {
+      const node = run.nodes[index];
       if (!node || run.machine.cells.peek(run.machine.cellsOf(index).status) !== BOUNDED) return;
       found.boundedAt = { limit: Number(node.op?.args[0] ?? 0), site: siteOf(node) ?? null };
     });

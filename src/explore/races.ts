@@ -99,8 +99,8 @@ export class Races {
 
   /** Reports the races of everybody who is disabled at the end of a run. */
   phantoms(disabled: number): void {
-    for (let rest = disabled; rest !== 0; rest &= rest - 1) {
-      this.phantom(31 - Math.clz32(rest & -rest));
+    for (const actor of this.run.order) {
+      if ((disabled & (1 << actor)) !== 0) this.phantom(actor);
     }
   }
 

@@ -101,6 +101,12 @@ export class Run {
   private readonly nodeAt: (TrieNode | null)[] = [];
   private readonly aliveAt: number[] = [];
   private readonly spawnedAt: (readonly Spawned[])[] = [];
+  /**
+   * Indices of the actors of this run, in the order of their creation. Where actors are gone through, it is in
+   * this order: indices are given out as a whole search meets the actors, and what is explored next must not
+   * depend on what somebody happened to explore before.
+   */
+  readonly order: number[] = [];
   /** Per actor: the step that created it, or -1. */
   readonly bornAt: Int32Array = new Int32Array(MAX_ACTORS).fill(-1);
   /** What the last executed step found. */
@@ -134,6 +140,7 @@ export class Run {
       this.coroutines.set(id, coroutine);
     }
     this.nodes[actor.index] = coroutine.root;
+    this.order.push(actor.index);
     if (coroutine.root.op) this.alive |= 1 << actor.index;
     else this.finishAtOnce(actor);
   }
@@ -263,6 +270,7 @@ export class Run {
     const spawned = this.spawnedAt[depth] as readonly Spawned[];
     for (const { actor } of spawned) {
       this.nodes[actor.index] = null;
+      this.order.pop();
       this.bornAt[actor.index] = -1;
     }
     this.nodes[this.actorAt[depth] as number] = this.nodeAt[depth] as TrieNode;
@@ -300,13 +308,18 @@ export class Run {
     }
   }
 
-  /** Indices of the actors of this run, in the order of their creation. */
+  /** A copy of `order`, as it stands now. */
   created(): number[] {
-    const created = this.actors.map(({ actor }) => actor.index);
-    for (let step = 0; step < this.depth; step++) {
-      for (const { actor } of this.spawnedAt[step] as readonly Spawned[]) created.push(actor.index);
+    return [...this.order];
+  }
+
+  /** The first of these actors that was created; -1 if there is none. */
+  firstOf(mask: number): number {
+    for (let at = 0; at < this.order.length; at++) {
+      const actor = this.order[at] as number;
+      if ((mask & (1 << actor)) !== 0) return actor;
     }
-    return created;
+    return -1;
   }
 
   /** The schedule of the run so far. */

@@ -89,8 +89,8 @@ export class SleepSets {
   tryElsewhere(actors: number): void {
     const { run } = this;
     const node = run.depth;
-    for (let rest = actors; rest !== 0; rest &= rest - 1) {
-      const actor = 31 - Math.clz32(rest & -rest);
+    for (const actor of run.order) {
+      if ((actors & (1 << actor)) === 0) continue;
       const footprint: number[] = [];
       run.probe(actor, run.nodes[actor] as TrieNode, () => {
         const { cells } = run.machine;

@@ -81,11 +81,8 @@ export class SourceSets implements Strategy {
       if (first < 0) this.leaf();
     }
     const open = this.open(node);
-    if (open === 0) {
-      this.entered[node] = false;
-      return -1;
-    }
-    return 31 - Math.clz32(open & -open);
+    if (open === 0) this.entered[node] = false;
+    return this.run.firstOf(open);
   }
 
   private open(node: number): number {
@@ -224,7 +221,8 @@ function numberBack(mask: number, created: readonly number[]): number {
 export function firstChoice(run: Run, asleep: number): number {
   const current = run.depth > 0 ? (run.actorAt[run.depth - 1] as number) : 0;
   if ((asleep & (1 << current)) === 0 && run.enabled(current)) return current;
-  for (let actor = 0; actor < run.nodes.length; actor++) {
+  for (let at = 0; at < run.order.length; at++) {
+    const actor = run.order[at] as number;
     if ((asleep & (1 << actor)) === 0 && run.enabled(actor)) return actor;
   }
   return -1;

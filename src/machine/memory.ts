@@ -234,6 +234,15 @@ export class Memory {
     return info;
   }
 
+  /**
+   * Frames sorted by name. Which of them an outcome means must be the same in every thread and in a replay, and
+   * frames have the numbers in which a search happens to meet them.
+   */
+  byName(frames: readonly number[]): number[] {
+    const key = (frame: number): string => this.info(frame).name;
+    return frames.toSorted((a, b) => (key(a) < key(b) ? -1 : key(a) > key(b) ? 1 : a - b));
+  }
+
   info(frame: number): FrameInfo {
     return this.frames[frame] as FrameInfo;
   }

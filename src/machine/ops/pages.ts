@@ -105,7 +105,7 @@ function returnToPool(m: Machine, who: Actor, page: Page): void {
   memory.store(info.refcount, 0);
   cells.add(memory.freeCount, 1); // frees commute: the pool is a set
   const pool = memory.sets.at(cells.peek(memory.freeSet));
-  cells.poke(memory.freeSet, memory.sets.id([...pool, page.frame].sort((a, b) => a - b)));
+  cells.poke(memory.freeSet, memory.sets.id(memory.byName([...pool, page.frame])));
 }
 
 /** What the frame is by now. */

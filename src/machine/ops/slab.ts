@@ -67,7 +67,7 @@ function freeObjects(m: Machine, cache: SlabLayout): readonly number[] {
 function setFree(m: Machine, cache: SlabLayout, frames: readonly number[]): void {
   const { count, set } = poolOf(m, cache);
   m.cells.set(count, frames.length);
-  m.cells.poke(set, m.memory.sets.id(frames.toSorted((a, b) => a - b)));
+  m.cells.poke(set, m.memory.sets.id(m.memory.byName(frames)));
 }
 
 /** Which slab each object lies in, and the objects of each slab. Never changes. */

@@ -36,6 +36,25 @@ const physical = (...roots: (string | null)[]): Spec['cpus'] =>
 
 const lost: readonly (readonly [story: string, spec: Spec])[] = [
   [
+    'a race that a sleeper leads to in the first complete run, and in no later one',
+    {
+      ...nothing,
+      words: [0, 0, 1],
+      cpus: physical(null, null, null, null),
+      actors: [
+        actor(0, { op: 'add', word: 0, value: constant(1) }),
+        actor(1, { op: 'add', word: 0, value: constant(1) }),
+        actor(
+          2,
+          { op: 'xchg', word: 2, value: { received: true, plus: 1 } },
+          { op: 'read', word: 2 },
+          { op: 'if', body: [], otherwise: [{ op: 'read', word: 0 }] },
+        ),
+        actor(3, { op: 'cas', word: 2, old: 1, value: { received: true, plus: 2 } }),
+      ],
+    },
+  ],
+  [
     'a condition that holds before two writers or after both, not in between',
     {
       ...nothing,

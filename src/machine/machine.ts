@@ -122,6 +122,8 @@ export class Machine {
   /** Objects of the kernel layer that belong to this machine, by name (a per-CPU area, an mm's layout). */
   readonly objects: Map<string, unknown> = new Map();
   private readonly byCreation: Map<string, Actor> = new Map();
+  /** Per dynamic actor: who created it and as its how-manieth. Titles repeat. */
+  private readonly creations: string[] = [];
   private readonly actorCells: ActorCells[] = [];
 
   constructor(options: MachineOptions) {
@@ -196,9 +198,15 @@ export class Machine {
         creator: who.index,
       });
       this.byCreation.set(key, actor);
+      this.creations[actor.index] = `${this.nameOf(who)}.${ordinal + 1}`;
     }
     this.spawnedNow.push({ actor, request });
     return actor;
+  }
+
+  /** A name that no other actor of a run has; the same in every order. */
+  nameOf({ index, name }: Actor): string {
+    return this.creations[index] ?? name;
   }
 
   violate(violation: Violation): void {

@@ -63,7 +63,7 @@ const allocateOp = defineOp('alloc_page', {
     const counter = m.cellsOf(who.index).allocated;
     const ordinal = m.cells.peek(counter);
     m.cells.poke(counter, ordinal + 1);
-    const name = ordinal === 0 ? `${what}@${who.name}` : `${what}${ordinal + 1}@${who.name}`;
+    const name = `${what}${ordinal === 0 ? '' : ordinal + 1}@${m.nameOf(who)}`;
     return handOut(m, m.memory.frame(name).index, ALLOCATED, level);
   },
   describe: (m, _who, _args, value) => ({

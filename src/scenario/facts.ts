@@ -75,6 +75,7 @@ export function assumptions(definition: VariantDefinition): string[] {
     model === 'sc' ? 'sequential consistency' : totalStoreOrder(machine.arch),
     `${machine.cpus.length} CPU${machine.cpus.length === 1 ? '' : 's'}`,
   ];
+  if (model === 'tso') list.push('RCU callbacks and the host store in order');
   for (const [name, times] of Object.entries(machine.preempt)) {
     list.push(`the host preempts ${name} ${times === 1 ? 'once' : `${times} times`}, anywhere`);
   }

@@ -58,3 +58,13 @@ test.each([
   expect(said).not.toMatch(/^ +at /m);
   expect(said).toMatch(/exit 2$/);
 });
+
+test.each([
+  ["(m) => ({ x: m.memory.variable('x'), up: false })", '{ *CPU0(s) { s.up = true; } }'],
+  ["(m) => ({ x: m.memory.variable('x'), all: [] })", '{ *CPU0(s) { s.all.push(1); } }'],
+  ["(m) => ({ x: m.memory.variable('x'), own: {} })", '{ *CPU0(s) { s.own.up = true; } }'],
+])('E112: actors share words and nothing else: %s', async (setup, run) => {
+  const said = await mistake('shared', { setup, run });
+  expect(said).toMatch(/^error: the scenario threw TypeError: Cannot (assign|add)/);
+  expect(said).toMatch(/exit 2$/);
+});

@@ -86,7 +86,9 @@ function conflict(message: string): GracewalkError {
   const [form, about] = FORMS.includes(one) ? [one, other] : [other, one];
   const why = FORMS.includes(about)
     ? [`each of ${FORMS.join(', ')} is a whole form of the result`]
-    : [`${form} prints no text that ${about} could be about`];
+    : FORMS.includes(form)
+      ? [`${form} prints no text that ${about} could be about`]
+      : ['each is another way to search'];
   return new GracewalkError('E115', `${one} and ${other} contradict each other`, {
     notes: why,
     help: 'leave one of them out',

@@ -28,7 +28,8 @@ const stopped = (): boolean => Atomics.load(stopFlag, 0) !== 0;
 const now = (): number => performance.now();
 const post = (message: Message | ShareRequest, moved: readonly MessagePort[] = []): void =>
   parentPort?.postMessage(message, moved);
-const loading = (file: string): void => post({ kind: 'loading', file });
+let last: string | null = null;
+const loading = (file: string): void => post({ kind: 'loading', file: (last = file) });
 const fail = (error: unknown, file: string | null, variant: string | null = null): void =>
   post({ kind: 'failed', error: reportError(error, { file, variant }), file, variant });
 
@@ -119,5 +120,9 @@ process.exit = () => {
   });
 };
 
+// What a timer or a promise of a scenario's throws has nobody above it.
+process.on('uncaughtException', (error) => fail(error, last));
+
 await (input.job.kind === 'check' ? check(input.job) : replayOne(input.job));
+await new Promise((resolve) => void setImmediate(resolve)); // for rejections that nobody handled
 post({ kind: 'done' });

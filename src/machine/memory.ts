@@ -117,10 +117,15 @@ export function refuseNarrow(word: Word): void {
 
 /** Refuses what no 32-bit word can hold. */
 export function refuseLarge(word: Word, value: number): void {
-  if ((value | 0) === value) return;
-  throw new GracewalkError('E121', `${String(value)} does not fit ${word.name}, a 32-bit word`, {
-    help: 'plain words hold whole numbers from -2^31 to 2^31 - 1',
-  });
+  if (typeof value === 'number' && (value | 0) === value) return;
+  const kind = typeof value === 'number' ? '' : `${typeof value} `;
+  throw new GracewalkError(
+    'E121',
+    `${kind}${String(value)} does not fit ${word.name}, a 32-bit word`,
+    {
+      help: 'plain words hold whole numbers from -2^31 to 2^31 - 1',
+    },
+  );
 }
 
 export class Memory {

@@ -61,8 +61,15 @@ function worthShowing(run: RunReport, step: Step): boolean {
   const { violation } = run;
   if (!violation) return false;
   if (step.op === 'free_page') return step.objects.includes(violation.object);
+  // What went stale, and when. No section of the violator's would have helped.
+  if (violation.kind === 'stale-translation') return takesAway(step, violation.object);
   const own = step.actor === violation.actor;
   return own && (step.op === 'irq_save' || step.op === 'irq_restore' || step.op === 'rcu_nest');
+}
+
+/** Does the step clear an entry that led to the object? */
+function takesAway({ op, objects, comment }: Step, object: string): boolean {
+  return (op === 'xchg_entry' && objects.includes(object)) || comment === `${object} unlinked`;
 }
 
 function frameKey(step: Step, depth: number): string {

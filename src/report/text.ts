@@ -25,9 +25,12 @@ function summary(results: readonly VariantResult[], { painter, width: most }: Te
   const common = commonAssumptions(results);
   const width = Math.max(...results.map(({ variant }) => variant.length));
   const wordWidth = Math.max(...results.map(({ verdict }) => verdict.length));
-  const counts = results.map(({ explored: { runs, certificate } }) =>
-    [counted(runs, 'run'), ...(certificate ? [grouped(certificate.runs)] : [])].join(' = '),
-  );
+  const counts = results.map(({ explored: { runs, certificate } }) => {
+    if (!certificate) return counted(runs, 'run');
+    // Runs that a violation cuts short may be counted more than once, by either.
+    const relation = certificate.runs === runs ? '=' : '/';
+    return `${counted(runs, 'run')} ${relation} ${grouped(certificate.runs)}`;
+  });
   const runsWidth = Math.max(...counts.map((count) => count.length));
   const rows = results.map((result, at) => {
     const word = verdictWord(result, painter, wordWidth);

@@ -17,11 +17,24 @@ export function setUp<S>(setup: () => S): S {
       : typeof made?.then === 'function'
         ? 'promise'
         : null;
-  if (what === null) return state;
+  if (what === null) return frozen(state);
   throw new GracewalkError('E122', `setup() returns a ${what}, not a state`, {
     notes: ['nothing runs it: setup makes the initial state before the first step'],
     help: 'write `setup(m) { ... return { x }; }`, without a star and without async',
   });
+}
+
+/**
+ * What actors share is words. A plain variable in the state that one of them changes and another looks at
+ * would be an access that nobody records: the search would not know that the order matters.
+ */
+function frozen<T>(value: T): T {
+  if (typeof value !== 'object' || value === null || Object.isFrozen(value)) return value;
+  const kind: unknown = Object.getPrototypeOf(value);
+  if (kind !== Object.prototype && kind !== Array.prototype) return value;
+  Object.freeze(value);
+  for (const part of Object.values(value)) frozen(part);
+  return value;
 }
 
 /** Evaluates a state predicate, and refuses what is neither true nor false (a generator is always truthy). */

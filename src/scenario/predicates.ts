@@ -10,6 +10,7 @@ import {
   PENDING,
   lifeGeneration,
   lifeState,
+  refuseNarrow,
   type Entry,
   type EntryPointer,
   type Page,
@@ -62,15 +63,21 @@ export class View<S> {
     this.#machine = machine;
     this.s = state;
     this.reader = reader;
+    // `({ read, s }) => read(s.x) === 1` is how many people would write a predicate.
+    this.read = this.read.bind(this);
+    this.entry = this.entry.bind(this);
+    this.freed = this.freed.bind(this);
+    this.irqs_off = this.irqs_off.bind(this);
   }
 
   /** The value of a 32-bit word. */
   read(word: Word): number {
     if ((word as Word | undefined)?.cell === undefined) {
-      throw new GracewalkError('E120', 'v.read() was given something that is no word', {
-        notes: ['is it a field that setup() does not return?'],
-        help: 'words come from m.memory.variable(name) or from the kernel structures in gracewalk/linux',
-      });
+      refuse(
+        'v.read()',
+        'word',
+        'words come from m.memory.variable(name) or from the kernel structures',
+      );
     }
     const value = this.reader.get(word.cell);
     if (word.frame < 0) return value;
@@ -98,7 +105,11 @@ export class View<S> {
   /** A page-table entry: what it says, whoever owns the table by now. */
   entry(place: Word | EntryPointer): Entry {
     const { memory } = this.#machine;
+    if ((place as Word | undefined)?.frame === undefined) {
+      refuse('v.entry()', 'page-table entry', 'entries come from pmd_off() and the like');
+    }
     const word = memory.resolve(place);
+    refuseNarrow(word);
     this.reader.get(word.cell);
     if (word.frame >= 0) this.reader.get(memory.info(word.frame).life);
     return memory.peekWide(word);
@@ -106,19 +117,46 @@ export class View<S> {
 
   /** Has the page been freed since the scenario got it? */
   freed(page: Page): boolean {
+    if (!isPage(page))
+      refuse('v.freed()', 'page', 'pages come from new_page(), pte_table() or new_object()');
     const life = this.reader.get(this.#machine.memory.info(page.frame).life);
     return lifeState(life) === FREE || lifeGeneration(life) !== page.generation;
   }
 
   /** Are interrupts off on a CPU? */
   irqs_off(cpu: string): boolean {
-    const found = this.#machine.cpus.find(({ name }) => name === cpu);
-    return found !== undefined && this.reader.get(found.irqOff) === 1;
+    const { cpus } = this.#machine;
+    const found = cpus.find(({ name }) => name === cpu);
+    if (found) return this.reader.get(found.irqOff) === 1;
+    throw new GracewalkError('E102', `v.irqs_off() asks about '${cpu}', which is no CPU`, {
+      help: `the machine has ${cpus.map(({ name }) => name).join(', ')}`,
+    });
   }
 }
 
+/** What is looked at may be anything: no type has been checked when a scenario is run. */
+function isPage(value: unknown): value is Page {
+  return ((value as Page | null | undefined)?.frame ?? -1) >= 0;
+}
+
+function refuse(where: string, what: string, source: string): never {
+  throw new GracewalkError('E120', `${where} was given something that is no ${what}`, {
+    notes: ['is it a field that setup() does not return?'],
+    help: `${source} in gracewalk/linux`,
+  });
+}
+
+function refuseUncallable(where: string, what: unknown): void {
+  if (typeof what === 'function') return;
+  throw new GracewalkError('E108', `${where} was given something that is no function`, {
+    notes: [`it is ${String(what)}: check the name`],
+    help: 'name a function of gracewalk/linux, or one that `fn` or `leaf` made',
+  });
+}
+
 /** What a frame is when it is touched. */
-export type LifeName = 'live' | 'unlinked' | 'pending' | 'freed' | 'reused';
+export type LifeName = (typeof LIFE_NAMES)[number];
+const LIFE_NAMES = ['live', 'unlinked', 'pending', 'freed', 'reused'] as const;
 
 /**
  * Some step of `actor` reads or writes a word inside the frame while that is in the given state. Handing the
@@ -129,6 +167,11 @@ export function touched<S>(
   page: (state: S) => Page,
   life: LifeName,
 ): StepPredicate<S> {
+  if (!LIFE_NAMES.includes(life)) {
+    throw new GracewalkError('E108', `touched() asks for '${String(life)}', which no page can be`, {
+      help: `a page is ${LIFE_NAMES.join(', ')}`,
+    });
+  }
   return {
     about: 'step',
     actor,
@@ -136,6 +179,8 @@ export function touched<S>(
     holds(machine, { who, before }, state) {
       if (who.name !== actor) return false;
       const target = page(state);
+      if (!isPage(target))
+        refuse('touched()', 'page', 'pages come from new_page(), pte_table() or new_object()');
       if (!before.op?.args.some((arg) => accessed(machine, arg, target.frame))) return false;
       const info = machine.memory.info(target.frame);
       return lifeName(machine, machine.cells.get(info.life), target, info.links) === life;
@@ -170,6 +215,7 @@ export function returned<A extends readonly unknown[], V>(
   fn: KernelFn<A, V>,
   value: V | ((value: V) => boolean),
 ): StepPredicate<unknown> {
+  refuseUncallable('returned()', fn);
   const matches =
     typeof value === 'function'
       ? (value as (value: V) => boolean)
@@ -187,6 +233,7 @@ export function returned<A extends readonly unknown[], V>(
 
 /** Some step of `actor` executes inside a call of `fn` (a handler ran, a slow path was taken). */
 export function entered(actor: string | null, fn: unknown): StepPredicate<unknown> {
+  refuseUncallable('entered()', fn);
   return {
     about: 'step',
     needsLinks: false,

@@ -25,10 +25,10 @@ export function validate(
   definition: ScenarioDefinition<unknown>,
   site: Site | undefined,
 ): void {
-  if (!/^[a-z0-9][a-z0-9-]*$/.test(id)) {
+  if (typeof id !== 'string' || !/^[a-z0-9][a-z0-9-]*$/.test(id)) {
     refuse(
       'E108',
-      `'${id}' is no scenario id`,
+      `${typeof id === 'string' ? `'${id}'` : `${typeof id}`} is no scenario id`,
       site,
       [],
       'use lower-case letters, digits and dashes',
@@ -279,6 +279,10 @@ function checkActors(
   site: Site | undefined,
 ): void {
   const names = spec.cpus.map(({ name }) => name);
+  if (names.length === 0) {
+    const help = 'give a whole number from 1: x86_64({ cpus: 2 }), x86_64.kvm_guest({ vcpus: 2 })';
+    refuse('E108', `machine ${spec.title} has no CPU`, site, [`variant '${variant}'`], help);
+  }
   const list = names.join(' and ');
   for (const key of [...Object.keys(run), ...Object.keys(spec.preempt)]) {
     const cpu = key.split('/')[0] ?? key;
@@ -307,8 +311,11 @@ function checkConfig(
   config: Partial<KernelConfig>,
   site: Site | undefined,
 ): void {
-  for (const key of Object.keys(config)) {
-    if ((CONFIG_KEYS as readonly string[]).includes(key)) continue;
+  for (const [key, value] of Object.entries(config)) {
+    if ((CONFIG_KEYS as readonly string[]).includes(key)) {
+      checkValue(variant, key, value, spec.arch.config[key as keyof KernelConfig], site);
+      continue;
+    }
     refuse(
       'E109',
       `unknown configuration name ${key}`,
@@ -320,6 +327,26 @@ function checkConfig(
   const reason = spec.arch.impossible?.({ ...spec.arch.config, ...config });
   if (reason)
     refuse('E109', reason, site, [`variant '${variant}'`], 'remove it, or use another machine');
+}
+
+/** A switch is true or false, a number at least 1, as it is in the architecture's own configuration. */
+function checkValue(
+  variant: string,
+  key: string,
+  value: unknown,
+  usual: unknown,
+  site: Site | undefined,
+): void {
+  if (value === undefined) return;
+  if (typeof usual === 'boolean' && typeof value === 'boolean') return;
+  if (typeof usual === 'number' && Number.isInteger(value) && (value as number) >= 1) return;
+  refuse(
+    'E109',
+    `${key} cannot be ${JSON.stringify(value)}`,
+    site,
+    [`variant '${variant}'`],
+    typeof usual === 'boolean' ? 'it is true or false' : 'it is a whole number from 1',
+  );
 }
 
 const MODELS: readonly unknown[] = ['sc', 'tso', undefined];

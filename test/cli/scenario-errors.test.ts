@@ -1,39 +1,9 @@
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
-import { afterAll, beforeAll, expect, test } from 'vitest';
-import { complaint } from './gracewalk.ts';
+import { expect, test } from 'vitest';
+import { mistakes } from './mistake.ts';
 
 /** Mistakes inside a scenario file, each as its author would meet it. */
 
-let folder = '';
-beforeAll(() => (folder = mkdtempSync(join(tmpdir(), 'gracewalk-'))));
-afterAll(() => rmSync(folder, { recursive: true }));
-
-const USUAL: Readonly<Record<string, string>> = {
-  machine: 'x86_64({ cpus: 1 })',
-  setup: "(m) => ({ x: m.memory.variable('x') })",
-  run: '{ CPU0: ({ x }) => READ_ONCE(x) }',
-  sometimes: '{}',
-  variants: '{ only: safe() }',
-};
-
-/** Checks a scenario that is as usual but for these parts. */
-async function mistake(id: string, parts: Readonly<Record<string, string>>): Promise<string> {
-  const all = Object.entries({ ...USUAL, ...parts }).filter(([, text]) => text !== '');
-  const file = join(folder, `${id}.ts`);
-  writeFileSync(
-    file,
-    `import { fails, fn, nop, patch, safe, scenario, touched } from 'gracewalk';
-import { arm64, x86_64 } from 'gracewalk/arch';
-import * as linux from 'gracewalk/linux';
-const { READ_ONCE, WRITE_ONCE } = linux;
-export default scenario('${id}', {
-${all.map(([name, text]) => `  ${name}: ${text},\n`).join('')}});
-`,
-  );
-  return complaint(['check', file], folder);
-}
+const mistake = mistakes();
 
 test('E101: a star is missing', async () => {
   expect(await mistake('missing-star', { run: '{ *CPU0({ x }) { yield READ_ONCE(x); } }' }))

@@ -293,3 +293,18 @@ describe('colour', () => {
     ]);
   });
 });
+
+describe('a second opinion', () => {
+  const certified = (runs: number): VariantResult => {
+    const certificate = { runs, classes: 10, steps: 100, sleepBlocked: 0 } as never;
+    return result({ explored: explored({ runs: 2870, certificate }) });
+  };
+
+  it('is equal to the first where it is', () => {
+    expect(check([certified(2870)])).toContain('2,870 runs = 2,870');
+  });
+
+  it('is not called equal where violations cut runs short', () => {
+    expect(check([certified(2856)])).toContain('2,870 runs / 2,856');
+  });
+});

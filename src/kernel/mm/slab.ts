@@ -29,6 +29,8 @@ import { call_rcu } from '../kernel/rcu.ts';
  * freed and be another one before the reader looks. So a reader takes a reference only if there is one
  * (or the lock that the constructor initialised), then looks again whether it is the object that it wanted;
  * and whoever initialises an object publishes its reference count last.
+ * Assumes: kmem_cache_free() is a full barrier. In the kernel only the way on which an object reaches another
+ * CPU is one; a free that stays in this CPU's list has no LOCK prefix, and orders nothing for its caller.
  * Not provided: that the object stays what it was. That would be freeing each one through call_rcu().
  *
  * Follows linux v6.12 mm/slub.c and include/linux/slab.h (the comment on SLAB_TYPESAFE_BY_RCU).

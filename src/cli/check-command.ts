@@ -19,7 +19,7 @@ export interface CheckOptions extends CommonOptions, FormOptions {
   readonly certify?: boolean;
   readonly random?: number;
   readonly pct?: number;
-  readonly seed: number;
+  readonly seed?: number;
   readonly width: number;
   readonly layout: Layout;
   readonly detail: Detail;
@@ -29,6 +29,7 @@ export interface CheckOptions extends CommonOptions, FormOptions {
 /** `gracewalk check FILE...`: explores every variant and compares it with its expectation. */
 export async function check(operands: readonly string[], options: CheckOptions): Promise<ExitCode> {
   refuseUnquoted(options.variant);
+  refuseMixed(options);
   const files = findScenarios(operands, SCENARIO_FOLDER);
   const form = formOf(options);
   // In these two, progress is on stdout or an intrusion.
@@ -72,9 +73,26 @@ async function explore(session: Session, reporter: Reporter, job: CheckJob): Pro
   return findings;
 }
 
-function huntOf({ random, pct, seed }: CheckOptions): Hunt | undefined {
+function huntOf({ random, pct, seed = 1 }: CheckOptions): Hunt | undefined {
   if (random !== undefined) return { oracle: 'random', runs: random, seed };
   return pct === undefined ? undefined : { oracle: 'pct', runs: pct, seed };
+}
+
+/** Options that would silently mean nothing beside others. */
+function refuseMixed({ limit, certify, random, pct, seed }: CheckOptions): void {
+  const chance = random !== undefined || pct !== undefined;
+  if (limit.switches !== undefined && (certify || chance)) {
+    throw new GracewalkError('E115', 'a search by context switches is a search of its own', {
+      notes: ['--certify, --random and --pct are about other searches'],
+      help: 'drop --limit switches=, or the other option',
+    });
+  }
+  if (seed !== undefined && !chance) {
+    throw new GracewalkError('E115', '--seed without chance', {
+      notes: ['check tries all runs: nothing is random'],
+      help: '--random RUNS or --pct RUNS make runs by chance',
+    });
+  }
 }
 
 /** `--variant pv, no rcu`: the shell makes three words of it, and the last two would be scenarios. */

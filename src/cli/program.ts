@@ -97,9 +97,9 @@ function checkCommand(program: Command): Command {
       ),
     )
     .addOption(
-      new Option('--seed <n>', 'where chance begins: the same seed is the same runs')
-        .argParser(whole('--seed', 0, 2 ** 32 - 1))
-        .default(1),
+      new Option('--seed <n>', 'where chance begins (1): the same seed is the same runs').argParser(
+        whole('--seed', 0, 2 ** 32 - 1),
+      ),
     )
     .optionsGroup('Form of the result:')
     .addOption(

@@ -5,6 +5,7 @@ import type { Violation } from '../machine/violation.ts';
 import { endViolations } from './ends.ts';
 import type { Run, RunEnding, Schedule } from './run.ts';
 import { SearchStopped, type SearchHooks } from './search.ts';
+import { verifyTogether } from './verify.ts';
 
 /** What an exploration counts and finds. Survives a structured clone. */
 export interface Exploration {
@@ -114,7 +115,7 @@ export class Counter implements SearchHooks {
     if (classOf) this.watchers.classes?.add(classOf());
     const { ends } = this;
     const sampled = ends <= this.verified || (ends & (ends - 1)) === 0;
-    if (sampled && run.program.traced) run.verifyTogether();
+    if (sampled && run.program.traced) verifyTogether(run);
     if (ends >= this.bounds.runs) this.stop('runs');
   }
 

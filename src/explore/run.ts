@@ -6,6 +6,7 @@ import type { PatchTable } from '../machine/fn.ts';
 import { MAX_ACTORS, type Machine, type Spawned } from '../machine/machine.ts';
 import type { Steps } from '../machine/op.ts';
 import type { Violation } from '../machine/violation.ts';
+import { bornBackwards } from './verify.ts';
 
 /**
  * One run in progress: executes steps of actors on the machine and takes them back.
@@ -100,7 +101,7 @@ export class Run {
   readonly silentAt: number[] = [];
   private readonly nodeAt: (TrieNode | null)[] = [];
   private readonly aliveAt: number[] = [];
-  private readonly spawnedAt: (readonly Spawned[])[] = [];
+  readonly spawnedAt: (readonly Spawned[])[] = [];
   /**
    * Indices of the actors of this run, in the order of their creation. Where actors are gone through, it is in
    * this order: indices are given out as a whole search meets the actors, and what is explored next must not
@@ -123,7 +124,9 @@ export class Run {
     this.now = { get: (cell: Cell) => cells.peek(cell) };
     cells.settle();
     this.actors = [...program.actors, ...(this.machine.buffers?.start() ?? [])];
+    const backwards = program.traced ? bornBackwards(program) : null;
     for (const { actor, begin } of this.actors) this.start(actor, '', begin);
+    backwards?.();
   }
 
   private start(actor: Actor, key: string, begin: () => Steps<unknown>): void {
@@ -329,38 +332,6 @@ export class Run {
       actors: this.actorAt.slice(0, this.depth).map((index) => created.indexOf(index)),
       outcomes: this.outcomeAt.slice(0, this.depth),
     };
-  }
-
-  /**
-   * Leads the present run once more with new generators, all of them at once and in its order. An actor that
-   * keeps something outside itself for another one to see behaves differently then (E303): each alone is a
-   * function of what it received, together they are not.
-   */
-  verifyTogether(): void {
-    const lives = new Map<number, (expected: TrieNode) => void>();
-    const born = (index: number, root: TrieNode): void => {
-      const live = root.coroutine.relive();
-      live(root);
-      lives.set(index, live);
-    };
-    const rootOf = (index: number): TrieNode => (this.nodes[index] as TrieNode).coroutine.root;
-    for (const { actor } of this.actors) born(actor.index, rootOf(actor.index));
-    for (let step = 0; step < this.depth; step++) {
-      const index = this.actorAt[step] as number;
-      const after = this.nodeAfter(step, index);
-      if (after !== this.nodeAt[step]) lives.get(index)?.(after);
-      for (const { actor } of this.spawnedAt[step] as readonly Spawned[]) {
-        born(actor.index, rootOf(actor.index));
-      }
-    }
-  }
-
-  /** Where a step has taken its actor. */
-  private nodeAfter(step: number, index: number): TrieNode {
-    for (let later = step + 1; later < this.depth; later++) {
-      if (this.actorAt[later] === index) return this.nodeAt[later] as TrieNode;
-    }
-    return this.nodes[index] as TrieNode;
   }
 
   /** How the run stands when no actor can take a step. */

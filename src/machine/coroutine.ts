@@ -13,7 +13,8 @@ import { sameArgument, sameOp, traced, type Op, type Steps } from './op.ts';
  *
  * This is right only if actors really are such functions. Whenever a history is run again (a generator
  * cannot be cloned, so branching off an old node does that) every op is compared with the one stored; a
- * difference is error E303, not a wrong verdict.
+ * difference is error E303, not a wrong verdict. What actors keep outside themselves for each other to see
+ * shows when they are run in another order: see explore/verify.ts.
  */
 export interface TrieNode {
   readonly id: number;
@@ -176,7 +177,7 @@ export class Coroutine {
     return { steps, activation, node };
   }
 
-  /** A second life of this actor, to be led beside the others' (see `Run.verifyTogether`). */
+  /** A second life of this actor, to be led beside the others' (see explore/verify.ts). */
   relive(): (expected: TrieNode) => void {
     const activation = new Activation(this.patches, this.cpu);
     this.statistics.generators++;
@@ -265,7 +266,13 @@ function notAnOperation(value: unknown, activation: Activation): GracewalkError 
 }
 
 function opName(op: Op | null): string {
-  return op ? `${op.def.name}()` : 'the end';
+  return op ? `${op.def.name}(${op.args.map(argumentName).join(', ')})` : 'the end';
+}
+
+function argumentName(value: unknown): string {
+  if (typeof value === 'function' && 'title' in value) return String(value.title);
+  if (typeof value !== 'object' || value === null) return String(value);
+  return 'name' in value ? String(value.name) : '...';
 }
 
 function notDeterministic(name: string, expected: TrieNode, op: Op | null): GracewalkError {

@@ -110,6 +110,8 @@ describe('--random and --pct', () => {
     [['-j', '0'], "bad --jobs '0'"],
     [['--random', '5', '--pct', '5'], '--random'],
     [['--random', '5', '--certify'], '--certify'],
+    [['--seed', '5'], '--seed without chance'],
+    [['--certify', '--limit', 'switches=2'], 'a search of its own'],
   ])('%j is refused', async (options, what) => {
     const { code, stderr } = await gracewalk(['check', 'pv-tlb-flush', ...options]);
     expect(stderr).toContain(what);

@@ -142,6 +142,31 @@ describe('behind the machine’s back', () => {
     expect(() => check(question)).toThrow(expect.objectContaining({ code: 'E303' }));
   });
 
+  /** CPU0 raises a flag outside itself at its first step; CPU1 looks at its first step or at its second. */
+  test.each([
+    { lowers: true, looks: 'first', by: 'CPU1' },
+    { lowers: false, looks: 'first', by: 'CPU1' },
+    { lowers: true, looks: 'second', by: 'CPU1' },
+    { lowers: true, looks: 'second', by: 'CPU0' },
+  ] as const)('a flag that $by sees at its $looks step is E303', ({ lowers, looks, by }) => {
+    const shared = { flag: false };
+    function* raise(w: Words): Steps<void> {
+      shared.flag = true;
+      yield* WRITE_ONCE(word(w, 'n'), 1);
+      if (lowers) shared.flag = false;
+    }
+    function* look(w: Words): Steps<void> {
+      if (looks === 'second') yield* READ_ONCE(word(w, 'out'));
+      yield* WRITE_ONCE(word(w, 'out'), shared.flag ? 1 : 2);
+    }
+    const question = scenario<Words>('outer', {
+      ...two,
+      setup: words('n', 'out'),
+      run: by === 'CPU1' ? { CPU0: raise, CPU1: look } : { CPU0: look, CPU1: raise },
+    });
+    expect(() => check(question)).toThrow(expect.objectContaining({ code: 'E303' }));
+  });
+
   test.each([
     ['handlers of one name', (flag: number) => (flag === 0 ? 'good' : 'bad')],
     ['closures of one text', (flag: number) => flag],

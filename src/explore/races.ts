@@ -34,8 +34,8 @@ export interface Race {
   /** The racing step: its actor and its place, the run's length for a phantom. */
   readonly actor: number;
   readonly step: number;
-  /** Who slept, and would have met the racing step, when the step left out woke it (see above). */
-  readonly sleeper?: number;
+  /** Not with the step left out, but with what a sleeper that it woke would have touched (see above). */
+  readonly woken?: boolean;
 }
 
 const ROW = MAX_ACTORS;
@@ -159,7 +159,8 @@ export class Races {
       if (sleeper.actor === actor || !meets(run, sleeper.footprint, run.machine.cells.start))
         continue;
       if (this.isConditional(actor, op) && !this.possibleWithout([waker], actor, op)) return;
-      this.report({ without: [waker], actor, step: end, sleeper: sleeper.actor });
+      this.report({ without: [waker], actor, step: end, woken: true });
+      return;
     }
   }
 

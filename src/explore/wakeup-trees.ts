@@ -25,10 +25,10 @@ import { firstChoice } from './source-sets.ts';
  * there. It is executed in that state and taken back (`OtherState`). An assumed footprint instead loses runs
  * or repeats them.
  *
- * Weak initials rest on the assumption that steps which conflict still do when something else has happened
- * before. One word at a time keeps to it (a failed compare-and-exchange and what made it fail touch the same
- * word), a step that reads an index and then what it points to does not. Once a step is seen to touch other
- * cells than before, the search starts again (`FootprintShift`) and trusts proper initials only: then some
+ * All this rests on the assumption that steps which conflict still do when something else has happened before.
+ * One word at a time keeps to it (a failed compare-and-exchange and what made it fail touch the same word), a
+ * step that reads an index and then what it points to does not. Once a step is seen to touch other cells than
+ * before, the search starts again (`FootprintShift`) and plans single steps only, as source sets do: then some
  * runs are begun in vain, and none is lost.
  */
 export class FootprintShift extends Error {}
@@ -42,17 +42,8 @@ interface Branch {
   readonly outcome: number | null;
 }
 
-/**
- * A step that is not where the run has it: the second step of the race, and the sleeper's step behind it.
- * In a sequence the first of them stands as -1, the second as -2; steps of the run stand as their numbers.
- */
-interface Moved {
-  readonly actor: number;
-  readonly footprint: number[];
-  /** Outcomes of the step before after which it was possible. */
-  readonly after: number[];
-}
-
+/** Stands in a sequence for the second step of the race, which is not where the run has it. */
+const RACING = -1;
 /** Where an actor's step stands in a sequence: at an index, independent of all of it, or in its way. */
 const INDEPENDENT = -1;
 const IN_THE_WAY = -2;
@@ -74,10 +65,9 @@ export class WakeupTrees implements Strategy {
   private fresh = 0;
   /** What the steps of the run touched, once somebody has asked. */
   private footprints: (Footprint | undefined)[] = [];
-  /** Of the race being looked at: the steps that are left out, and those that move. */
+  /** Of the race being looked at: the steps that are left out, and its second step in its new place. */
   private leftOut: Uint8Array = new Uint8Array(256);
-  private moved: Moved[] = [];
-
+  private readonly racing: { actor: number; footprint: number[] } = { actor: 0, footprint: [] };
   /** Which cells each op touched; null once they are known to shift. */
   private readonly shapes: Map<TrieNode, number> | null;
 
@@ -203,13 +193,14 @@ export class WakeupTrees implements Strategy {
 
   /** Makes sure that the other order of a race is explored. */
   private reverse(race: Race): void {
+    // What a sleeper would have touched does not change while footprints do not.
+    if (race.woken && this.shapes) return;
     const node = earliest(race.without);
     const sequence = this.sequence(node, race);
-    if (
-      race.sleeper !== undefined &&
-      !this.moved.some(({ footprint }) => this.touches(footprint, node))
-    )
+    if (!this.shapes) {
+      this.tryOneOf(node, sequence);
       return;
+    }
     for (const sleeper of this.sleep.sleepers[node] ?? []) {
       if (this.place(sequence, sleeper.actor, sleeper.footprint) !== IN_THE_WAY) return;
     }
@@ -217,37 +208,34 @@ export class WakeupTrees implements Strategy {
   }
 
   /**
-   * What leads from `node` to the racing step, without the steps that are left out: `notdep(e, E).e'`; and on
-   * to the step of the sleeper, if it is one that the step left out woke.
+   * What leads from `node` to the racing step, without the steps that are left out, and what else of the run
+   * does not depend on these: `notdep(e, E).e'`. Where footprints shift, only what comes before the racing step.
    */
-  private sequence(node: number, race: Race): number[] {
+  private sequence(node: number, { without, actor, step }: Race): number[] {
     const { run, races } = this;
-    const { without, step } = race;
     if (this.leftOut.length < run.depth) this.leftOut = new Uint8Array(2 * run.depth);
+    const end = this.shapes ? run.depth : step;
     const sequence: number[] = [];
     for (let at = node; at < run.depth; at++) {
-      const out =
-        races.leftOut(at, without) || (step < run.depth && races.dependsOn(at, step)) ? 1 : 0;
-      this.leftOut[at] = out;
-      if (out === 0) sequence.push(at);
+      const behind = at >= end || (step < run.depth && races.dependsOn(at, step));
+      const out = behind || races.leftOut(at, without);
+      this.leftOut[at] = out ? 1 : 0;
+      if (!out) sequence.push(at);
     }
-    this.measure(node, race, sequence);
-    for (let at = 0; at < this.moved.length; at++) sequence.push(-1 - at);
+    this.measure(node, actor, step, sequence);
+    sequence.push(RACING);
     return sequence;
   }
 
-  /** What the moved steps touch in their new places. */
-  private measure(node: number, { actor, step, sleeper }: Race, sequence: readonly number[]): void {
-    const { run } = this;
-    this.moved = [];
+  /** What the racing step touches in its new place. */
+  private measure(node: number, actor: number, step: number, sequence: readonly number[]): void {
+    const { run, racing } = this;
+    const { cells } = run.machine;
+    racing.actor = actor;
+    racing.footprint = [];
     const pending = step < run.depth ? run.nodeBefore(step) : (run.nodes[actor] as TrieNode);
-    const follows = sleeper === undefined || sequence.some((at) => run.actorAt[at] === sleeper);
-    const sleeping = follows ? null : this.pendingAt(node, sleeper);
     const look = (): void => {
-      this.look(0, actor);
-      if (sleeper === undefined || !sleeping?.op) return;
-      if (!run.machine.enabled(run.now, run.machine.actor(sleeper), sleeping.op)) return;
-      run.probe(sleeper, sleeping, () => this.look(1, sleeper));
+      racing.footprint.push(...footprintOf(cells, cells.start, cells.top));
     };
     if (this.other.enter(node, this.leftOut)) {
       run.probe(actor, pending, look);
@@ -265,20 +253,20 @@ export class WakeupTrees implements Strategy {
     }
   }
 
-  /** What an actor was about to do at `node`. */
-  private pendingAt(node: number, actor: number): TrieNode | null {
-    const { run } = this;
-    for (let step = node; step < run.depth; step++) {
-      if (run.actorAt[step] === actor) return run.nodeBefore(step);
+  /** Plans a first step of the sequence, unless one is planned or was tried; then anything may follow. */
+  private tryOneOf(node: number, sequence: readonly number[]): void {
+    const pending = this.pending[node] as Branch[];
+    let choice = -1;
+    for (let at = 0; at < sequence.length; at++) {
+      const actor = this.actorOf(sequence[at] as number);
+      const first = sequence.findIndex((step) => this.actorOf(step) === actor) === at;
+      if (!first || !this.isInitial(sequence, at)) continue;
+      const planned = pending.some((branch) => branch.actor === actor);
+      if (planned || this.current[node]?.actor === actor || this.sleep.isAsleep(node, actor))
+        return;
+      choice = actor;
     }
-    return run.nodes[actor] ?? null;
-  }
-
-  private look(at: number, actor: number): void {
-    const { cells } = this.run.machine;
-    const moved = (this.moved[at] ??= { actor, footprint: [], after: [] });
-    if (at > 0) moved.after.push(this.run.outcomeAt[this.run.depth - 2] as number);
-    moved.footprint.push(...footprintOf(cells, cells.start, cells.top));
+    pending.push({ actor: choice, footprint: [], outcome: null, next: [] });
   }
 
   /** Puts a sequence into a wakeup tree, unless a branch of it is followed anyway that contains it. */
@@ -292,30 +280,16 @@ export class WakeupTrees implements Strategy {
       let { outcome } = branch;
       if (at !== INDEPENDENT) {
         const step = sequence[at] as number;
-        if (step >= 0) outcome = this.run.outcomeAt[step] as number;
+        if (step !== RACING) outcome = this.run.outcomeAt[step] as number;
         sequence.splice(at, 1);
       }
       branches = branch.next[outcome] ??= [];
     }
-    let ends = [branches];
-    for (const [at, step] of sequence.entries()) {
-      const last = at === sequence.length - 1;
-      ends = this.grow(ends, step, last);
-    }
-  }
-
-  /** Adds a step to the tree at each of these places. Returns the places behind it. */
-  private grow(places: readonly Branch[][], step: number, last: boolean): Branch[][] {
-    const behind: Branch[][] = [];
-    for (const branches of places) {
-      const branch = this.branch(step, last);
+    for (const step of sequence) {
+      const branch = this.branch(step);
       branches.push(branch);
-      if (last) continue;
-      for (const outcome of step < 0 ? (this.moved[-step]?.after ?? []) : [branch.outcome ?? 0]) {
-        behind.push((branch.next[outcome] ??= []));
-      }
+      if (branch.outcome !== null) branches = branch.next[branch.outcome] ??= [];
     }
-    return behind;
   }
 
   /** The first branch that can be followed without leaving the sequence's class. */
@@ -330,12 +304,9 @@ export class WakeupTrees implements Strategy {
     return null;
   }
 
-  private branch(step: number, last: boolean): Branch {
+  private branch(step: number): Branch {
+    if (step === RACING) return { ...this.racing, outcome: null, next: [] };
     const { run } = this;
-    if (step < 0) {
-      const { actor, footprint } = this.moved[-1 - step] as Moved;
-      return { actor, footprint, outcome: last ? null : 0, next: [] };
-    }
     return {
       actor: run.actorAt[step] as number,
       footprint: (this.footprints[step] ??= this.footprintAt(step)),
@@ -351,7 +322,7 @@ export class WakeupTrees implements Strategy {
   }
 
   private actorOf(step: number): number {
-    return (step < 0 ? this.moved[-1 - step]?.actor : this.run.actorAt[step]) as number;
+    return step === RACING ? this.racing.actor : (this.run.actorAt[step] as number);
   }
 
   /** Is the actor's step, with this footprint, a weak initial of the sequence? Where does it stand in it? */
@@ -364,7 +335,7 @@ export class WakeupTrees implements Strategy {
     for (let at = 0; at < sequence.length; at++) {
       if (this.touches(footprint, sequence[at] as number)) return IN_THE_WAY;
     }
-    return this.shapes ? INDEPENDENT : IN_THE_WAY;
+    return INDEPENDENT;
   }
 
   /** Does the step at `at` depend on none before it in the sequence? */
@@ -372,20 +343,20 @@ export class WakeupTrees implements Strategy {
     const step = sequence[at] as number;
     for (let before = 0; before < at; before++) {
       const earlier = sequence[before] as number;
-      if (step >= 0 ? this.races.dependsOn(step, earlier) : this.leadsTo(earlier, step))
-        return false;
+      const depends =
+        step === RACING ? this.leadsToRacing(earlier) : this.races.dependsOn(step, earlier);
+      if (depends) return false;
     }
     return true;
   }
 
-  private leadsTo(earlier: number, step: number): boolean {
-    const { actor, footprint } = this.moved[-1 - step] as Moved;
+  private leadsToRacing(earlier: number): boolean {
+    const { actor, footprint } = this.racing;
     return this.run.bornAt[actor] === earlier || this.touches(footprint, earlier);
   }
 
   private touches(footprint: Footprint, step: number): boolean {
-    if (step < 0) return meet(footprint, (this.moved[-1 - step] as Moved).footprint);
-    const known = (this.footprints[step] ??= this.footprintAt(step));
-    return meet(footprint, known);
+    if (step === RACING) return meet(footprint, this.racing.footprint);
+    return meet(footprint, (this.footprints[step] ??= this.footprintAt(step)));
   }
 }

@@ -20,6 +20,8 @@ export const LAYERS = {
   base: [],
   machine: ['base'],
   arch: ['base', 'machine'],
+  // Page tables in images of memory: it knows no machine that steps.
+  walk: ['base', 'arch'],
   kernel: ['base', 'machine', 'arch'],
   sanitizers: ['base', 'machine', 'arch', 'kernel'],
   // The search knows steps and footprints; no protocol and no architecture by name.
@@ -28,8 +30,8 @@ export const LAYERS = {
   scenario: ['base', 'machine', 'arch', 'sanitizers', 'explore'],
   // A view of one result, not of how it was found; see TYPES_ONLY.
   report: ['base'],
-  cli: 'base machine arch kernel sanitizers explore scenario report index'.split(' '),
-  web: 'base machine arch kernel sanitizers explore scenario report index'.split(' '),
+  cli: 'base machine arch walk kernel sanitizers explore scenario report index'.split(' '),
+  web: 'base machine arch walk kernel sanitizers explore scenario report index'.split(' '),
   index: ['base', 'machine', 'scenario', 'explore'],
 };
 

@@ -5,6 +5,11 @@ import { bit, bits, format, ignored, type EntryFormat } from './entry-format.ts'
 
 const ISA = 'Power ISA 3.1, Book III, Radix Tree Translation';
 const RTS = 'bits of the address, less 31';
+/** The entries of the root directory that exist. */
+const window = (entry: bigint): { readonly window: readonly [number, number] } => ({
+  window: [0, 2 ** Number(entry & 31n)],
+});
+
 export const POWERPC_ROOTS: readonly EntryFormat[] = [
   format({
     name: 'PRTE0',
@@ -19,6 +24,7 @@ export const POWERPC_ROOTS: readonly EntryFormat[] = [
       bits('RPDS', 4, 0, 'log2 of the entries of the root directory'),
     ],
     cite: manual(ISA, 'Process Table'),
+    derived: window,
   }),
   format({
     name: 'PATE0',
@@ -33,6 +39,7 @@ export const POWERPC_ROOTS: readonly EntryFormat[] = [
       bits('RPDS', 4, 0, 'log2 of the entries of the root directory'),
     ],
     cite: manual(ISA, 'Partition Table'),
+    derived: window,
   }),
   format({
     name: 'PATE1',

@@ -24,6 +24,7 @@ export const S390_ROOTS: readonly EntryFormat[] = [
       bits('TL', 1, 0, 'length of the top table'),
     ],
     cite: manual(POP, 'Address-Space-Control Element'),
+    derived: (asce) => ({ window: [0, (Number(asce & 3n) + 1) * 512] }),
   }),
   format({
     name: 'PGSTE',

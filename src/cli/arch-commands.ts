@@ -2,10 +2,20 @@ import { Option, type Command } from 'commander';
 import { decode, parseWidthOfAddresses, type DecodeOptions } from './decode-command.ts';
 import type { ExitCode } from './exit-code.ts';
 import { explain, type ExplainOptions } from './explain-command.ts';
-import { AFTER_DECODE, AFTER_EXPLAIN } from './help.ts';
+import { AFTER_DECODE, AFTER_EXPLAIN, AFTER_WALK } from './help.ts';
 import { COLOR_MODES, oneOf, parseJsonForm } from './options.ts';
+import { walk } from './walk-command.ts';
+import {
+  MERGES,
+  USUAL_LIMITS,
+  parseAddress,
+  parseRoot,
+  parseWalkLimits,
+  type WalkLimits,
+  type WalkOptions,
+} from './walk-options.ts';
 
-export const ARCH_VERBS: readonly string[] = ['decode', 'explain'];
+export const ARCH_VERBS: readonly string[] = ['decode', 'walk', 'explain'];
 
 /** The verbs that are about page tables and not about scenarios. */
 export function archCommands(program: Command, finished: (code: ExitCode) => void): void {
@@ -22,6 +32,11 @@ export function archCommands(program: Command, finished: (code: ExitCode) => voi
     finished(await decode(arch, values, options)),
   );
 
+  const walking = walkCommand(program);
+  form(walking).action(async (image: string, address: bigint | undefined, options: WalkOptions) =>
+    finished(await walk(image, address, options)),
+  );
+
   const explaining = program
     .command('explain')
     .description('levels, bits, flush and walker rules of an architecture')
@@ -30,6 +45,41 @@ export function archCommands(program: Command, finished: (code: ExitCode) => voi
   form(explaining).action(async (name: string | undefined, options: ExplainOptions) =>
     finished(await explain(name, options)),
   );
+}
+
+function walkCommand(program: Command): Command {
+  return program
+    .command('walk')
+    .description('page tables in an image of memory: one address, or all mappings')
+    .argument('<image>', 'a flat file of physical memory, or an ELF core of a machine')
+    .argument('[address]', 'what is translated; without it, everything mapped', parseAddress('VA'))
+    .addHelpText('after', AFTER_WALK)
+    .optionsGroup('What is walked:')
+    .requiredOption('--arch <name>', 'the kind of tables: x86_64, arm64, ept, ...')
+    .requiredOption(
+      '--root <addr>',
+      'top-level table, or a register: cr3=0x...',
+      parseRoot('--root'),
+    )
+    .option('--stage2 <name>', "the hypervisor's tables, below the guest's: ept, npt, ...")
+    .option(
+      '--guest-root <addr>',
+      'root of the guest; --root is then of --stage2',
+      parseRoot('--guest-root'),
+    )
+    .option('--upper', 'the root is that of the upper half (arm64 TTBR1)')
+    .option('--base <addr>', 'address of the first byte of a flat file', parseAddress('--base'))
+    .optionsGroup('What is listed:')
+    .addOption(
+      new Option(`--merge <${MERGES.join('|')}>`, 'which neighbours are one range')
+        .argParser(oneOf('--merge', MERGES))
+        .default('tlb', 'tlb'),
+    )
+    .addOption(
+      new Option('--limit <list>', 'end early: tables=, pages=, ranges=')
+        .argParser((text: string, previous: WalkLimits) => parseWalkLimits(text, previous))
+        .default(USUAL_LIMITS, 'tables=1e6,pages=1e9'),
+    );
 }
 
 function form(command: Command): Command {

@@ -21,6 +21,8 @@ export class FilePieces {
 
   /** The bytes from `offset` on, or as many of them as the file has. */
   read(offset: number, bytes: number): DataView {
+    // No file is that long, but a damaged header may say so.
+    if (offset + bytes > Number.MAX_SAFE_INTEGER) return new DataView(new ArrayBuffer(0));
     const inPiece = offset % PIECE_BYTES;
     if (inPiece + bytes <= PIECE_BYTES) {
       const piece = this.piece((offset - inPiece) / PIECE_BYTES);

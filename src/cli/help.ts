@@ -59,7 +59,7 @@ Exit codes: 0 also if the address is not mapped, 2 bad input or a damaged image,
 
 Examples:
   gracewalk walk --arch x86_64 --root cr3=0x10a2003 memory.elf 0x7f5a0c001000
-  gracewalk walk --arch arm64 --root 0x41234000 --upper --base 0x40000000 ram.bin
+  gracewalk walk --arch arm64 --root 0x41234000 --upper ram.elf
   gracewalk walk --arch x86_64 --stage2 ept --root eptp=0x583c1e05e \\
       --guest-root cr3=0x10a2000 memory.elf`;
 

@@ -22,6 +22,7 @@ test('nothing to do', async () => {
     note: gracewalk check [options] [file...]
     note: gracewalk replay [options] <token> [file]
     note: gracewalk decode [options] <arch> <value...>
+    note: gracewalk walk [options] <image> [address]
     note: gracewalk explain [options] [name]
     help: gracewalk check explores all built-in scenarios; gracewalk --help
           says more                                                     [E115]
@@ -32,7 +33,7 @@ test('nothing to do', async () => {
 test('an unknown verb', async () => {
   expect(await complaint('chekc', fixture('counter'))).toMatchInlineSnapshot(`
     "error: 'chekc' is no verb, no file and no built-in scenario
-    note: verbs are check, replay, decode, explain, help
+    note: verbs are check, replay, decode, walk, explain, help
     help: did you mean check?                                           [E110]
     exit 2"
   `);

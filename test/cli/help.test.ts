@@ -3,7 +3,7 @@ import { expect, test } from 'vitest';
 import { commands } from '../../src/cli/program.ts';
 import { ROOT, gracewalk } from './gracewalk.ts';
 
-const VERBS = ['check', 'replay', 'decode', 'explain'] as const;
+const VERBS = ['check', 'replay', 'decode', 'walk', 'explain'] as const;
 
 /** The long flags of a verb: `--width`. */
 function flags(verb: string): string[] {
@@ -57,6 +57,6 @@ function section(verb: string): string {
 }
 
 test.each(VERBS)('the documentation has the options of %s, and no others', (verb) => {
-  const documented = [...section(verb).matchAll(/^- `(--\w+)/gm)].map(([, flag]) => flag);
+  const documented = [...section(verb).matchAll(/^- `(--[\w-]+)/gm)].map(([, flag]) => flag);
   expect(new Set(documented)).toEqual(new Set(flags(verb)));
 });

@@ -20,8 +20,7 @@ import { Session } from './session.ts';
 import { translationJson } from './walk-json.ts';
 import { Problems } from './walk-problems.ts';
 import { rootOf, stagesOf, type WalkOptions } from './walk-options.ts';
-import { listPrinter, type ListPrinter } from './walk-printer.ts';
-import type { Listed } from './walk-result.ts';
+import { Batch, listPrinter } from './walk-printer.ts';
 import { translationText } from './walk-text.ts';
 
 /** What is walked: the tables, through a second stage if there is one. */
@@ -99,15 +98,16 @@ async function list(walked: Walked, options: WalkOptions, session: Session): Pro
   const unbacked: Unbacked = { bytes: 0n };
   const counts: Counts = { pages: 0, bytes: 0n, stopped: false };
   const problems = new Problems();
-  const printer = listPrinter(tables.kind, second?.tables.kind ?? null, options, session.output);
+  const batch = new Batch(session.output);
+  const printer = listPrinter(tables.kind, second?.tables.kind ?? null, options, batch);
   const guest = mappings(tables, work);
   const all = second === null ? guest : nested(guest, second, unbacked);
   let stopped: string | null = null;
   let ranges = 0;
-  await printer.start();
+  printer.start();
   for (const it of merged(counted(all, counts, limit.pages), merge)) {
     if (it.what === 'problem') {
-      if (problems.add(it)) await printer.problem(it);
+      if (problems.add(it)) printer.problem(it);
       continue;
     }
     if (ranges === limit.ranges) {
@@ -115,25 +115,18 @@ async function list(walked: Walked, options: WalkOptions, session: Session): Pro
       break;
     }
     ranges++;
-    await printer.range(placed(it, walked, options));
+    printer.range(placed(it, walked, options));
+    if (batch.full) await batch.flush();
     if (session.output.closed || session.output.error !== null) break;
   }
   if (work.stopped) stopped = `tables=${limit.tables}`;
   else if (counts.stopped) stopped ??= `pages=${limit.pages}`;
   const { pages, bytes } = counts;
   const listed = { pages, bytes, ranges, unbacked: unbacked.bytes, stopped };
-  await finish(printer, listed, problems, session);
-}
-
-async function finish(
-  printer: ListPrinter,
-  listed: Listed,
-  problems: Problems,
-  session: Session,
-): Promise<void> {
-  await printer.end(listed);
+  printer.end(listed);
+  await batch.flush();
   for (const error of problems.errors()) session.fail(reportError(error));
-  if (listed.stopped !== null) session.note(3);
+  if (stopped !== null) session.note(3);
 }
 
 interface Counts {

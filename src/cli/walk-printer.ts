@@ -7,18 +7,18 @@ import { WALK_SCHEMA, listedJson, problemJson, rangeJson } from './walk-json.ts'
 import type { Listed } from './walk-result.ts';
 import { rangeText, totalText } from './walk-text.ts';
 
-/** Prints a list as it is found. */
+/** Makes the text of a list as it is found. */
 export interface ListPrinter {
-  start(): Promise<void>;
-  range(range: Range): Promise<void>;
-  problem(problem: Problem): Promise<void>;
-  end(listed: Listed): Promise<void>;
+  start(): void;
+  range(range: Range): void;
+  problem(problem: Problem): void;
+  end(listed: Listed): void;
 }
 
 const BATCH = 64 * 1024;
 
 /** Gathers lines, and waits for those who read them. */
-class Batch {
+export class Batch {
   private text = '';
   private readonly output: Output;
 
@@ -26,9 +26,13 @@ class Batch {
     this.output = output;
   }
 
-  async add(text: string): Promise<void> {
+  add(text: string): void {
     this.text += text;
-    if (this.text.length >= BATCH) await this.flush();
+  }
+
+  /** Time to `flush`. A list of a million lines must not wait a million times. */
+  get full(): boolean {
+    return this.text.length >= BATCH;
   }
 
   async flush(): Promise<void> {
@@ -42,9 +46,8 @@ export function listPrinter(
   kind: TableKind,
   second: TableKind | null,
   { json }: { readonly json?: JsonForm },
-  output: Output,
+  batch: Batch,
 ): ListPrinter {
-  const batch = new Batch(output);
   const head = { schema: WALK_SCHEMA, arch: kind.name, stage2: second?.name ?? null };
   if (json === 'lines') return linesPrinter(head, batch);
   return json === undefined ? textPrinter(batch) : documentPrinter(head, batch);
@@ -52,27 +55,21 @@ export function listPrinter(
 
 function textPrinter(batch: Batch): ListPrinter {
   return {
-    start: () => Promise.resolve(),
+    start: () => {},
     range: (range) => batch.add(`${rangeText(range)}\n`),
-    problem: () => Promise.resolve(),
-    end: async (listed) => {
-      await batch.add(totalText(listed));
-      await batch.flush();
-    },
+    problem: () => {},
+    end: (listed) => batch.add(totalText(listed)),
   };
 }
 
 function linesPrinter(head: object, batch: Batch): ListPrinter {
-  const line = (type: string, fields: object): Promise<void> =>
+  const line = (type: string, fields: object): void =>
     batch.add(`${JSON.stringify({ type, ...fields })}\n`);
   return {
     start: () => line('start', head),
     range: (range) => line('range', rangeJson(range)),
     problem: (problem) => line('problem', problemJson(problem)),
-    end: async (listed) => {
-      await line('end', listedJson(listed));
-      await batch.flush();
-    },
+    end: (listed) => line('end', listedJson(listed)),
   };
 }
 
@@ -83,18 +80,16 @@ function documentPrinter(head: object, batch: Batch): ListPrinter {
   const fields = (object: object): string => JSON.stringify(object, null, 2).slice(2, -2);
   return {
     start: () => batch.add(`{\n${fields(head)},\n  "ranges": [`),
-    range: async (range) => {
-      await batch.add(`${separator}    ${JSON.stringify(rangeJson(range))}`);
+    range: (range) => {
+      batch.add(`${separator}    ${JSON.stringify(rangeJson(range))}`);
       separator = ',\n';
     },
     problem: (problem) => {
       if (problems.length < MOST_PROBLEMS) problems.push(problemJson(problem));
-      return Promise.resolve();
     },
-    end: async (listed) => {
+    end: (listed) => {
       const last = separator === '\n' ? '' : '\n  ';
-      await batch.add(`${last}],\n${fields({ ...listedJson(listed), problems })}\n}\n`);
-      await batch.flush();
+      batch.add(`${last}],\n${fields({ ...listedJson(listed), problems })}\n}\n`);
     },
   };
 }

@@ -29,12 +29,16 @@ export function bytesText(bytes: bigint): string {
   return `${amount} ${UNITS[unit]}`;
 }
 
+const PAGE_SIZES = Array.from({ length: 64 }, (_, shift) =>
+  bytesText(1n << BigInt(shift)).padStart(7),
+);
+
 /** One line of a list, in the manner of QEMU's `info mem`: first address, end, where to, access. */
 export function rangeText({ start, end, physical, shift, access, ...it }: Range): string {
   const columns = [`${digits(start)}-${digits(end)}`];
   if (physical === null) columns.push(digits(end - start));
   else columns.push(digits(physical));
-  if (shift !== null) columns.push(bytesText(1n << BigInt(shift)).padStart(7));
+  if (shift !== null) columns.push(PAGE_SIZES[shift] ?? '');
   columns.push(accessText(access));
   if (it.accessed !== null || it.dirty !== null) {
     columns.push(`${it.accessed ? 'A' : '-'}${it.dirty ? 'D' : '-'}`);

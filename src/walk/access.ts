@@ -25,12 +25,17 @@ export function accessOf(kind: TableKind, entry: Decoded): Access {
   );
 }
 
-/** `urwx`, with `-` for what is not allowed, in the order of QEMU's `info mem`. */
-export function accessText(access: Access): string {
-  return [
+/** Every set of bits as text: lists have millions of them. */
+const TEXTS = Array.from({ length: EVERYTHING + 1 }, (_, access) =>
+  [
     access & USER ? 'u' : '-',
     access & READ ? 'r' : '-',
     access & WRITE ? 'w' : '-',
     access & EXECUTE ? 'x' : '-',
-  ].join('');
+  ].join(''),
+);
+
+/** `urwx`, with `-` for what is not allowed, in the order of QEMU's `info mem`. */
+export function accessText(access: Access): string {
+  return TEXTS[access & EVERYTHING] ?? '';
 }

@@ -1,6 +1,6 @@
 import type { TableKind } from '../../src/arch/table-kind.ts';
 import { Missing, type PhysicalMemory } from '../../src/walk/memory.ts';
-import { Random } from '../compare/random.ts';
+import type { Random } from '../compare/random.ts';
 
 /** Lays out page tables in memory and remembers what it has put in; it decodes nothing. */
 

@@ -18,6 +18,7 @@ export async function loadScenarios(
   for (const file of files) {
     begin(file);
     try {
+      refuseOtherFiles(file);
       const scenario = scenarioOf(await loadModule(file), file);
       refuseSameId(scenario, file, loaded);
       loaded.push({ file, scenario });
@@ -26,6 +27,13 @@ export async function loadScenarios(
     }
   }
   return loaded;
+}
+
+function refuseOtherFiles(file: string): void {
+  if (/\.[cm]?[jt]s$/.test(file)) return;
+  throw new GracewalkError('E105', `${displayName(file)} is not a scenario file`, {
+    help: 'a scenario is a TypeScript file, my-race.ts, that ends in `export default scenario(...)`',
+  });
 }
 
 function scenarioOf(module: Record<string, unknown>, file: string): Scenario {

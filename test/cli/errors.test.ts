@@ -154,6 +154,15 @@ test('E105: no default export', async () => {
   `);
 });
 
+test('E105: another kind of file', async () => {
+  expect(await complaint('check', './package.json')).toMatchInlineSnapshot(`
+    "error: package.json is not a scenario file
+    help: a scenario is a TypeScript file, my-race.ts, that ends in \`export
+          default scenario(...)\`                                        [E105]
+    exit 2"
+  `);
+});
+
 test('E105: a scenario with a name', async () => {
   expect(await complaint(fixture('named-export'))).toMatchInlineSnapshot(`
     "error: test/fixtures/cli/named-export.ts exports its scenario as 'race'

@@ -116,7 +116,7 @@ export const after_grace_period = fn(
 );
 
 /**
- * Queueing is work on a list of this CPU, no barrier. The grace period that follows is one: it begins behind
+ * Queueing is work on a list of this CPU, and promises no barrier. The grace period that follows is one: it begins behind
  * the stores that were made before, so that who enters a section after its beginning sees what was unlinked.
  */
 const queueOp = defineOp('call_rcu', {

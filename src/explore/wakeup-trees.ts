@@ -31,6 +31,8 @@ import { firstChoice } from './source-sets.ts';
  * before, the search starts again (`FootprintShift`) and plans single steps only, as source sets do: then some
  * runs are begun in vain, and none is lost.
  */
+
+/** A step touched other cells than before: start again, with `shifting`. */
 export class FootprintShift extends Error {}
 
 interface Branch {

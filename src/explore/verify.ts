@@ -15,7 +15,7 @@ import type { Program, Run } from './run.ts';
 export function bornBackwards({ actors, patches }: Program): () => void {
   const roots = [...actors].reverse().map(({ actor, begin }) => {
     const statistics = { nodes: 0, generators: 0 };
-    return new Coroutine(actor.name, begin, { patches, cpu: actor.cpu, traced: false, statistics })
+    return new Coroutine(actor.name, begin, { patches, cpu: actor.cpu, traced: true, statistics })
       .root;
   });
   return () => {

@@ -367,8 +367,8 @@ test('E303: an actor that is not deterministic', async () => {
     "error: the scenario is not deterministic
       --> variant 'only'
     note: with the same results, CPU0 did different things:
-    note: first  time, step 2: read()
-    note: second time, step 2: write()
+    note: first  time, step 2: read(x)
+    note: second time, step 2: write(x, 2)
     help: an actor may depend only on what its yield*s return; look for a
           variable that is declared outside the actor and changed inside it
                                                                         [E303]

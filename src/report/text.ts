@@ -27,7 +27,7 @@ function summary(results: readonly VariantResult[], { painter, width: most }: Te
   const wordWidth = Math.max(...results.map(({ verdict }) => verdict.length));
   const counts = results.map(({ explored: { runs, certificate } }) => {
     if (!certificate) return counted(runs, 'run');
-    // Runs that a violation cuts short may be counted more than once, by either.
+    // Where outcomes of one step touch different things, either may go through a class more than once.
     const relation = certificate.runs === runs ? '=' : '/';
     return `${counted(runs, 'run')} ${relation} ${grouped(certificate.runs)}`;
   });

@@ -1,6 +1,7 @@
 import { Counter, type Bounds, type Exploration, type Watchers } from './exploration.ts';
 import { Run, type Program } from './run.ts';
 import { SearchStopped } from './search.ts';
+import { bitCount } from './source-sets.ts';
 
 /**
  * Runs chosen by chance: for questions too large to be answered. They can find a violation and never prove
@@ -51,12 +52,6 @@ function bitAt(mask: number, index: number): number {
   return 31 - Math.clz32(rest & -rest);
 }
 
-function countOf(mask: number): number {
-  let count = 0;
-  for (let rest = mask; rest !== 0; rest &= rest - 1) count++;
-  return count;
-}
-
 /** Anybody, each time. */
 class Uniform implements Oracle {
   private readonly chance: Chance;
@@ -70,7 +65,7 @@ class Uniform implements Oracle {
   }
 
   choose(enabled: number): number {
-    return bitAt(enabled, this.chance.pick(countOf(enabled)));
+    return bitAt(enabled, this.chance.pick(bitCount(enabled)));
   }
 }
 

@@ -31,7 +31,8 @@ export interface PlantedMistakes {
   readonly lostChoice?: boolean;
 }
 
-function bitCount(mask: number): number {
+/** How many actors a mask has. */
+export function bitCount(mask: number): number {
   let count = 0;
   for (let rest = mask; rest !== 0; rest &= rest - 1) count++;
   return count;

@@ -19,13 +19,15 @@ import { cacheable, type Cacheable } from './walk.ts';
  * for that reads the entries that the covered translations came from: without those reads "clear;
  * invalidate" and "invalidate; clear" would look independent, and the second one is the bug.
  *
- * A translation that is not usable now (the vCPU is descheduled, the CPU lazy, the root not loaded) when its
+ * A translation that is not usable now (the vCPU is descheduled, the CPU lazy, its tag not loaded) when its
  * frame is freed is *doomed*: correct kernels leave such entries behind. The violation is a doomed entry
  * becoming usable without an invalidation in between.
  */
 export interface Translation extends Cacheable {
-  /** Root table it belongs to, which also is its tag (ASID, PCID). */
+  /** Root table of the walk that found it. */
   readonly root: number;
+  /** What the CPU filed it under (PCID, ASID); the root itself where address spaces do not share tags. */
+  readonly tag: number;
   readonly doomed: boolean;
 }
 
@@ -43,7 +45,7 @@ export interface InvalidationScope {
 export class Translations {
   private readonly machine: Machine;
   private readonly items: Interner<Translation> = new Interner(
-    (t) => `${t.root} ${t.level} ${t.source} ${t.bits} ${t.frame} ${t.base} ${t.doomed}`,
+    (t) => `${t.root} ${t.tag} ${t.level} ${t.source} ${t.bits} ${t.frame} ${t.base} ${t.doomed}`,
   );
   private readonly sets: Interner<readonly number[]> = new Interner((set) => set.join());
   private readonly slots: Cell[][] = [];
@@ -81,8 +83,19 @@ export class Translations {
   usable(cpu: Cpu, t: Translation): boolean {
     const { cells } = this.machine;
     if (isOut(cells, cpu)) return false;
-    if (cells.get(cpu.root) !== t.root) return false;
+    if (!this.tagged(cpu, t)) return false;
     return t.isTable || cells.get(cpu.lazy) === 0;
+  }
+
+  /** Is it filed under the tag that is loaded? The hardware asks for nothing else. */
+  private tagged(cpu: Cpu, t: Translation): boolean {
+    const { cells } = this.machine;
+    return cells.get(cpu.root) !== 0 && cells.peek(cpu.tag) === t.tag;
+  }
+
+  /** Does it belong to an address space that had the loaded tag before? */
+  isForeign(cpu: Cpu, t: Translation): boolean {
+    return this.machine.cells.get(cpu.root) !== t.root && this.tagged(cpu, t);
   }
 
   private with(set: number, id: number): number {
@@ -147,7 +160,7 @@ export class Translations {
   private walkBases(cpu: Cpu, root: number, frame: number): number[] {
     if (frame === root) return [0];
     const bases = this.held(cpu, frame)
-      .filter((t) => t.isTable && t.root === root)
+      .filter((t) => t.isTable && t.root === root && this.tagged(cpu, t))
       .map((t) => t.base);
     return [...new Set(bases)].sort((a, b) => a - b);
   }
@@ -164,7 +177,8 @@ export class Translations {
     const { arch, memory } = this.machine;
     const kept = cacheable(arch, level, address, bits, tableBase);
     const word = memory.at(address, 0);
-    this.add(who, cpu, { root, ...kept, doomed: false }, memory.peekWide(word).generation);
+    const tag = this.machine.cells.peek(cpu.tag);
+    this.add(who, cpu, { root, tag, ...kept, doomed: false }, memory.peekWide(word).generation);
     if (kept.isTable) this.reachTable(who, cpu, root, kept.frame, kept.base);
   }
 
@@ -186,11 +200,11 @@ export class Translations {
   /** Is what `t` says still there to be found, by a walk of `cpu` that starts from its root or caches? */
   private refillable(cpu: Cpu, t: Translation): boolean {
     const { cells, memory } = this.machine;
-    if (cells.get(cpu.root) !== t.root) return false;
+    if (cells.get(cpu.root) !== t.root || !this.tagged(cpu, t)) return false;
     const table = Math.floor(t.source / 4096);
-    if (table !== t.root && !this.held(cpu, table).some((up) => up.isTable && up.root === t.root)) {
-      return false;
-    }
+    const leads = (up: Translation): boolean =>
+      up.isTable && up.root === t.root && up.tag === t.tag;
+    if (table !== t.root && !this.held(cpu, table).some(leads)) return false;
     const life = cells.get(memory.info(table).life);
     return memory.loadWide(memory.at(t.source, lifeGeneration(life))).bits === t.bits;
   }
@@ -221,15 +235,16 @@ export class Translations {
     return t.base < scope.end && scope.start < t.base + size;
   }
 
-  /** Loads a root. With `flush`, everything cached before is dropped first (no PCID, or a stale one). */
-  loadRoot(who: Actor, cpu: Cpu, root: number, flush: boolean): void {
+  /** Loads a root under a tag. With `flush`, everything that is cached under the tag is dropped first. */
+  loadRoot(who: Actor, cpu: Cpu, root: number, flush: boolean, tag: number = root): void {
     const { cells, memory } = this.machine;
     cells.set(cpu.root, root);
+    cells.poke(cpu.tag, tag);
     cells.poke(
       cpu.rootGeneration,
       root === 0 ? 0 : lifeGeneration(cells.get(memory.info(root).life)),
     );
-    if (flush) for (const t of this.all(cpu)) this.remove(cpu, t);
+    if (flush) for (const t of this.all(cpu)) if (t.tag === tag) this.remove(cpu, t);
     if (root !== 0) this.reachTable(who, cpu, root, root, 0);
     this.resumed(who, cpu);
   }

@@ -475,7 +475,10 @@ class World {
         yield* tlb.dsb_ish(...this.scope(stmt.scope));
         break;
       case 'load-root':
-        yield* tlb.load_root(stmt.root === null ? 0 : memory.frame(stmt.root).index, stmt.flush);
+        {
+          const root = stmt.root === null ? 0 : memory.frame(stmt.root).index;
+          yield* tlb.load_root(root, stmt.flush, stmt.tag);
+        }
         break;
       case 'lazy':
         yield* tlb.set_lazy(stmt.on);

@@ -159,6 +159,7 @@ const loadRoot: Maker = (r) => ({
   op: 'load-root',
   root: r.of(['R', 'R', 'S', null]),
   flush: r.chance(0.5),
+  ...(r.chance(0.3) ? { tag: -1 } : {}),
 });
 const lazy: Maker = (r) => ({ op: 'lazy', on: r.chance(0.5) });
 const gone: Maker = () => ({ op: 'gone' });

@@ -97,7 +97,13 @@ export type Stmt =
   | { readonly op: 'xchg-entry'; readonly entry: number; readonly target: Target }
   | { readonly op: 'invalidate'; readonly scope: Scope }
   | { readonly op: 'broadcast'; readonly scope: Scope }
-  | { readonly op: 'load-root'; readonly root: string | null; readonly flush: boolean }
+  | {
+      readonly op: 'load-root';
+      readonly root: string | null;
+      readonly flush: boolean;
+      /** Shared between roots; without it a root is its own tag. */
+      readonly tag?: number;
+    }
   | { readonly op: 'lazy'; readonly on: boolean }
   | { readonly op: 'gone' }
   | { readonly op: 'sched-out'; readonly cpu: number }

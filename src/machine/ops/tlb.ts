@@ -58,15 +58,18 @@ export const dsb_ish = leaf(function* dsb_ish(...args: ScopeArgs): Steps<void> {
 
 const loadRootOp = defineOp('load_root', {
   ordering: 'full', // a write to CR3 is a serialising instruction
-  exec: (m, who, [root, flush]: [number, boolean]) => {
-    m.translations.loadRoot(who, m.cpu(who.cpu), root, flush);
+  exec: (m, who, [root, flush, tag]: [number, boolean, number]) => {
+    m.translations.loadRoot(who, m.cpu(who.cpu), root, flush, tag);
     return undefined;
   },
 });
 
-/** Loads a page-table root (CR3, TTBR0); with `flush`, drops what was cached before. */
-export function* load_root(root: number, flush: boolean): Steps<void> {
-  yield* perform(loadRootOp, [root, flush]);
+/**
+ * Loads a page-table root (CR3, TTBR0) under a tag (PCID, ASID); with `flush`, drops what was cached under
+ * that tag. Without a tag of its own an address space is told from others by its root.
+ */
+export function* load_root(root: number, flush: boolean, tag: number = root): Steps<void> {
+  yield* perform(loadRootOp, [root, flush, tag]);
 }
 
 const lazyOp = defineOp('set_lazy', {

@@ -155,7 +155,7 @@ export class Memory {
   private readonly entries: Map<bigint, Entry>[][] = [];
   private readonly pages: Page[][] = [];
   private readonly tables: number[][] = [];
-  private readonly valueNames: Map<Cell, readonly string[]> = new Map();
+  private readonly valueNames: Map<Cell, Readonly<Record<number, string>>> = new Map();
   private nextStatic = STATIC_BASE;
   /** Freed frames that may be handed out again: how many, and (satellite) which. */
   readonly freeCount: Cell;
@@ -216,9 +216,9 @@ export class Memory {
   }
 
   /** A named 32-bit word of static kernel memory. `values` names some of its values, for diagrams. */
-  variable(name: string, initial = 0, values: readonly string[] = []): Word {
+  variable(name: string, initial = 0, values?: Readonly<Record<number, string>>): Word {
     const word = this.at(this.reserve(8), 0, name, initial, false);
-    if (values.length > 0) this.valueNames.set(word.cell, values);
+    if (values) this.valueNames.set(word.cell, values);
     return word;
   }
 

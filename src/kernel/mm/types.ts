@@ -16,6 +16,16 @@ export interface Kernel {
   readonly cpus: readonly PerCpu[];
   /** The words of a struct page: arithmetic on the page's frame number, as page_folio() is. */
   readonly folio: (page: Page) => Folio;
+  /** All address spaces by their id; complete when the scenario begins. */
+  readonly mms: ReadonlyMap<number, Mm>;
+}
+
+/** struct tlb_context: a tag of this CPU. */
+export interface TlbContext {
+  /** Id of the mm that has the tag, 0 none. */
+  readonly ctx_id: Word;
+  /** Its generation that this CPU has caught up to. */
+  readonly tlb_gen: Word;
 }
 
 /** struct folio, of one page: its reference count and the fields that protocols look at. */
@@ -27,10 +37,13 @@ export interface Folio extends PageFields {
 export interface PerCpu {
   readonly cpu: number;
   readonly name: string;
-  /** cpu_tlbstate.loaded_mm: 0 none, else the mm's id. */
+  /** cpu_tlbstate.loaded_mm: the mm's id; 0 is init_mm, -1 LOADED_MM_SWITCHING. */
   readonly loaded_mm: Word;
-  /** cpu_tlbstate.ctxs[].tlb_gen of the loaded mm: the generation this CPU has caught up to. */
-  readonly tlb_gen: Word;
+  /** Slot of the loaded mm. */
+  readonly loaded_mm_asid: Word;
+  /** The slot that is recycled next. */
+  readonly next_asid: Word;
+  readonly ctxs: readonly TlbContext[];
   /** cpu_tlbstate_shared.is_lazy. */
   readonly is_lazy: Word;
   /** struct kvm_steal_time.preempted, the byte shared with the host. */

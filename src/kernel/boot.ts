@@ -13,7 +13,7 @@ import {
   type Word,
 } from '../machine/memory.ts';
 import { indexAt, levelAt, walk } from '../machine/walk.ts';
-import type { Kernel, Mm, PerCpu, Pmdp } from './mm/types.ts';
+import type { Folio, Kernel, Mm, PerCpu, Pmdp } from './mm/types.ts';
 
 /**
  * The initial state: the kernel's per-CPU data, address spaces and pages as a scenario finds them. Nothing
@@ -29,6 +29,10 @@ export function kernel_of(machine: Machine): Kernel {
   const kernel: Kernel = Object.freeze({
     arch: machine.arch,
     config: { ...machine.arch.config, ...config },
+    folio: ({ frame }: Page): Folio => {
+      const { fields, refcount } = machine.memory.info(frame);
+      return { ...fields, _refcount: refcount };
+    },
     gfp_nowait: (machine.settings.gfp_nowait as Kernel['gfp_nowait'] | undefined) ?? 'ok',
     cpus: machine.cpus.map(({ index, name }): PerCpu =>
       Object.freeze({

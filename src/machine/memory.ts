@@ -77,12 +77,31 @@ export interface Page {
   readonly generation: number;
 }
 
+/**
+ * What a struct page says besides its reference count, each a word of its own: flags are set and tested one
+ * by one, and two flags are no conflict. A struct page is never freed, so following a pointer to one is
+ * always possible; what it says is about whatever the frame is by now. All are 0 in a frame just handed out.
+ */
+export const PAGE_FIELDS = [
+  '_mapcount',
+  '_pincount',
+  'PG_locked',
+  'PG_dirty',
+  'PG_referenced',
+  'PG_swapbacked',
+  'PG_anon_exclusive',
+  'mapping',
+] as const;
+
+export type PageFields = Readonly<Record<(typeof PAGE_FIELDS)[number], Word>>;
+
 export interface FrameInfo {
   readonly index: number;
   readonly name: string;
   readonly life: Cell;
   /** `page->_refcount`; struct pages are never freed, so this is static. */
   readonly refcount: Word;
+  readonly fields: PageFields;
   /** Level of the page table it holds (0 is the level of leaf entries), or -1. */
   readonly level: Cell;
   /** Satellite of `life`: who freed it last, actor index + 1. */
@@ -229,6 +248,7 @@ export class Memory {
       name,
       life: this.cells.allocate(makeLife(0, FREE)),
       refcount: this.variable(`${name}->_refcount`),
+      fields: this.pageFields(name),
       level: this.cells.allocate(-1),
       freedBy: this.cells.allocate(0),
       links: this.cells.allocate(0),
@@ -237,6 +257,11 @@ export class Memory {
     this.frames[index] = info;
     this.frameByName.set(name, index);
     return info;
+  }
+
+  private pageFields(name: string): PageFields {
+    const fields = PAGE_FIELDS.map((field) => [field, this.variable(`${name}->${field}`)] as const);
+    return Object.freeze(Object.fromEntries(fields) as PageFields);
   }
 
   /**

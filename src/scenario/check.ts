@@ -196,6 +196,7 @@ class Check {
       model: this.definition.model,
       config: { ...machine.arch.config, ...this.definition.config },
       expected: { verdict: this.variant.expected, kinds: this.variant.kinds },
+      shows: this.variant.shows ?? [],
       verdict,
       ok: this.asExpected(verdict) && neverCalled.length === 0,
       kinds: this.foundKinds(),

@@ -134,6 +134,8 @@ export interface VariantResult {
     readonly verdict: 'safe' | 'fails';
     readonly kinds: readonly ViolationKind[];
   };
+  /** Ids of the specification and of bugs that the variant shows. */
+  readonly shows: readonly string[];
   readonly verdict: Verdict;
   /** Verdict and kinds are as declared. */
   readonly ok: boolean;

@@ -58,6 +58,8 @@ export interface ScenarioDefinition<S> {
 }
 
 export interface VariantOptions<S = never> {
+  /** Ids of what the variant shows: mutations, schedules and configurations of the specification, bugs. */
+  readonly shows?: readonly string[];
   readonly model?: MemoryModel;
   readonly config?: Partial<KernelConfig>;
   readonly alloc?: AllocationSettings;

@@ -85,6 +85,7 @@ const SCENARIO_FIELDS: readonly string[] = [
 const VARIANT_FIELDS: readonly string[] = [
   'expected',
   'kinds',
+  'shows',
   'config',
   'alloc',
   'foreign',
@@ -124,6 +125,7 @@ function checkVariant(name: string, variant: Variant<unknown>, site: Site | unde
       `write '${name}': safe() or '${name}': fails('use-after-free')`,
     );
   }
+  checkIds(name, variant, site);
   const unknown = variant.kinds.find((kind) => !VIOLATION_KINDS.includes(kind));
   if (unknown === undefined && (variant.expected === 'safe' || variant.kinds.length > 0)) return;
   refuse(
@@ -132,6 +134,22 @@ function checkVariant(name: string, variant: Variant<unknown>, site: Site | unde
     site,
     [`variant '${name}'; known: ${VIOLATION_KINDS.join(', ')}`],
     didYouMean(unknown, VIOLATION_KINDS) ?? 'name one of them',
+  );
+}
+
+/** `M3.12`, `L8`, `mm:C4`, `bug:mremap-late-flush`. */
+const SHOWN_ID = /^([A-Z]\d+(\.\d+)?[a-z]?|(mm|kvm):[A-Z]\d+(\.\d+)?|bug:[a-z0-9-]+)$/;
+
+function checkIds(name: string, { shows }: Variant<unknown>, site: Site | undefined): void {
+  if (shows === undefined) return;
+  const wrong = Array.isArray(shows) ? shows.find((id) => !SHOWN_ID.test(String(id))) : shows;
+  if (wrong === undefined) return;
+  refuse(
+    'E108',
+    `variant '${name}' shows '${String(wrong)}', which is no id`,
+    site,
+    ['ids are those of mutations, schedules, configurations and bugs'],
+    "write shows: ['M3.2'], ['L3'], ['mm:C4'] or ['bug:mremap-late-flush']",
   );
 }
 

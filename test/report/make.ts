@@ -95,6 +95,7 @@ export function result(more: Partial<VariantResult> = {}): VariantResult {
     model: 'sc',
     config: CONFIG,
     expected: { verdict: 'safe', kinds: [] },
+    shows: [],
     verdict: 'safe',
     ok: true,
     kinds: [],

@@ -261,3 +261,18 @@ test('a misspelt field is refused, not ignored', () => {
     scenario<Two>('typo', { ...two, run: blink, sometimes: {}, variants: { only: patchs } }),
   ).toThrow("unknown field 'patchs' in variant 'only'");
 });
+
+test('what a variant shows is an id of the specification or of a bug', () => {
+  const shown = (shows: readonly string[]): unknown =>
+    scenario<Two>('ids', {
+      ...two,
+      run: blink,
+      sometimes: {},
+      variants: { only: safe({ shows }) },
+    });
+  const good = ['M3.12', 'M4.2b', 'L8', 'mm:C4', 'kvm:C1', 'bug:mremap-late-flush'];
+  expect(() => shown(good)).not.toThrow();
+  for (const id of ['3.12', 'm3', 'mm:4', 'C4 ', 'bug:']) {
+    expect(() => shown([id])).toThrow(`variant 'only' shows '${id}', which is no id`);
+  }
+});

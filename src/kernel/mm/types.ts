@@ -1,5 +1,5 @@
 import type { ArchDescriptor, KernelConfig } from '../../machine/arch.ts';
-import type { Entry, EntryPointer, Page, Word } from '../../machine/memory.ts';
+import type { Entry, EntryPointer, Page, PageFields, Word } from '../../machine/memory.ts';
 
 /**
  * Kernel structures as the protocols see them: frozen handles whose fields are words of the machine's
@@ -14,6 +14,13 @@ export interface Kernel {
   /** What the allocator may answer to GFP_NOWAIT (`ok`, `fails`, or `either`: both are tried). */
   readonly gfp_nowait: 'ok' | 'fails' | 'either';
   readonly cpus: readonly PerCpu[];
+  /** The words of a struct page: arithmetic on the page's frame number, as page_folio() is. */
+  readonly folio: (page: Page) => Folio;
+}
+
+/** struct folio, of one page: its reference count and the fields that protocols look at. */
+export interface Folio extends PageFields {
+  readonly _refcount: Word;
 }
 
 /** include/linux/mm_types.h and arch/x86: the parts of per-CPU data that other CPUs read. */

@@ -4,6 +4,7 @@ import {
   ALLOCATED,
   FOREIGN,
   FREE,
+  PAGE_FIELDS,
   PENDING,
   lifeGeneration,
   lifeState,
@@ -41,6 +42,7 @@ function handOut(m: Machine, frame: number, state: number, level: number): Page 
   cells.set(info.life, makeLife(generation, state));
   cells.poke(info.level, level);
   memory.store(info.refcount, 1);
+  for (const field of PAGE_FIELDS) memory.store(info.fields[field], 0);
   return memory.page(frame, generation);
 }
 

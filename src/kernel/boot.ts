@@ -102,14 +102,14 @@ function put_entry(machine: Machine, table: Page, index: number, bits: bigint): 
   machine.memory.storeWide(word, machine.memory.entry(bits, 1));
 }
 
-/** The walks of mm/gup.c and mm/memory.c are written out: pgd, pud, pmd, pte, and pages of 4 KiB. */
+/** PAGE_SIZE is a constant of the protocols: 4 KiB. An entry is one word. */
 function refuse_unwalkable(arch: ArchDescriptor): void {
-  if (arch.levels.length === 4 && arch.pageShift === PAGE_SHIFT) return;
+  const whole = arch.access.load.every((part) => part === 'whole');
+  if (whole && arch.pageShift === PAGE_SHIFT) return;
+  const has = whole ? `pages of ${2 ** (arch.pageShift - 10)} KiB` : 'entries of two halves';
   throw new GracewalkError('E130', `the protocols cannot run on ${arch.title} yet`, {
-    notes: [
-      `they walk 4 levels of tables with pages of 4 KiB; it has ${arch.levels.length} levels`,
-    ],
-    help: 'use x86_64, arm64, powerpc_radix, s390 or riscv as they are without options',
+    notes: [`they know pages of 4 KiB and entries of one word; it has ${has}`],
+    help: 'use x86_64, s390, riscv, or arm64 and powerpc_radix without options',
   });
 }
 

@@ -77,4 +77,6 @@ export type Pmd = Entry;
 export type Pte = Entry;
 export type Pmdp = EntryPointer;
 export type Ptep = EntryPointer;
+/** Pointer to an entry of a level that may be folded: to a word of a table, or a local copy of its parent. */
+export type Upperp = EntryPointer | Entry;
 export type { Page };

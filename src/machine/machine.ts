@@ -44,6 +44,10 @@ export interface Sanitizer {
   reachable?(machine: Machine, who: Actor, cpu: Cpu, frame: number, generation: number): void;
   /** An op that may sleep is about to. `false` if it must not. */
   mightSleep?(machine: Machine, who: Actor, what: string): boolean;
+  /** Hardware has set a mark (accessed, dirty) in an entry by itself. */
+  hardwareMarked?(machine: Machine, entry: Word): void;
+  /** A store of user code has reached memory. */
+  userStored?(machine: Machine, who: Actor, store: UserStore): void;
   /** A word of a page table was stored. */
   entryStored?(machine: Machine, who: Actor, address: number): void;
   /** A lookup has taken a reference on `page`, which it claims is mapped. */
@@ -52,6 +56,13 @@ export interface Sanitizer {
   settle?(machine: Machine, who: Actor, page: Page | null): void;
   /** The run has ended with every actor finished: a final state. */
   quiescence?(machine: Machine, results: readonly ActorResult[]): void;
+}
+
+/** What user code stored, where it meant to store it. */
+export interface UserStore {
+  readonly root: number;
+  readonly address: number;
+  readonly bits: bigint;
 }
 
 export interface ActorResult {
@@ -213,11 +224,20 @@ export class Machine {
     this.found.push(violation);
   }
 
+  /** Is the frame not any more what it was when a pointer to it was made? */
+  dangles(frame: number, generation: number): boolean {
+    const life = this.cells.get(this.memory.info(frame).life);
+    return lifeState(life) === FREE || lifeGeneration(life) !== generation;
+  }
+
+  /** Level of the page table that the frame holds by now, or -1. */
+  levelOf(frame: number): number {
+    return frame < 0 ? -1 : this.cells.peek(this.memory.info(frame).level);
+  }
+
   /** Follows a pointer into a frame. `false`: it dangles, and the step must not go on. */
   dereference(who: Actor, frame: number, generation: number, what: string): boolean {
-    if (frame < 0) return true;
-    const life = this.cells.get(this.memory.info(frame).life);
-    if (lifeState(life) !== FREE && lifeGeneration(life) === generation) return true;
+    if (frame < 0 || !this.dangles(frame, generation)) return true;
     let allowed = true;
     for (const sanitizer of this.sanitizers) {
       if (sanitizer.dereference?.(this, who, frame, generation, what) === false) allowed = false;

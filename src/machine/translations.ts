@@ -28,6 +28,8 @@ export interface Translation extends Cacheable {
   readonly root: number;
   /** What the CPU filed it under (PCID, ASID); the root itself where address spaces do not share tags. */
   readonly tag: number;
+  /** The generation of the frame that it leads to, as the entry meant it. */
+  readonly generation: number;
   readonly doomed: boolean;
 }
 
@@ -40,12 +42,15 @@ export interface InvalidationScope {
   readonly end?: number;
   /** Walk-cache entries too. A last-level-only flush leaves them. */
   readonly tables: boolean;
+  /** Of the leaf entries only those of this level, if there is a hint (arm64's TTL field). */
+  readonly level?: number;
 }
 
 export class Translations {
   private readonly machine: Machine;
   private readonly items: Interner<Translation> = new Interner(
-    (t) => `${t.root} ${t.tag} ${t.level} ${t.source} ${t.bits} ${t.frame} ${t.base} ${t.doomed}`,
+    (t) =>
+      `${t.root} ${t.tag} ${t.level} ${t.source} ${t.bits} ${t.frame}/${t.generation} ${t.base} ${t.doomed}`,
   );
   private readonly sets: Interner<readonly number[]> = new Interner((set) => set.join());
   private readonly slots: Cell[][] = [];
@@ -108,7 +113,7 @@ export class Translations {
     return this.sets.id(this.sets.at(set).filter((other) => other !== id));
   }
 
-  private add(who: Actor, cpu: Cpu, t: Translation, generation: number): void {
+  private add(who: Actor, cpu: Cpu, t: Translation): void {
     const { cells, sanitizers } = this.machine;
     const slot = this.slot(cpu, t.frame);
     const before = cells.peek(slot);
@@ -116,7 +121,7 @@ export class Translations {
     // Even if the frame is in the set already: another order of additions would put it there only now.
     cells.include(cpu.tlbFrames, this.with(cells.peek(cpu.tlbFrames), t.frame));
     for (const sanitizer of sanitizers) {
-      sanitizer.reachable?.(this.machine, who, cpu, t.frame, generation);
+      sanitizer.reachable?.(this.machine, who, cpu, t.frame, t.generation);
     }
   }
 
@@ -176,9 +181,9 @@ export class Translations {
   ): void {
     const { arch, memory } = this.machine;
     const kept = cacheable(arch, level, address, bits, tableBase);
-    const word = memory.at(address, 0);
+    const { generation } = memory.peekWide(memory.at(address, 0));
     const tag = this.machine.cells.peek(cpu.tag);
-    this.add(who, cpu, { root, tag, ...kept, doomed: false }, memory.peekWide(word).generation);
+    this.add(who, cpu, { root, tag, ...kept, generation, doomed: false });
     if (kept.isTable) this.reachTable(who, cpu, root, kept.frame, kept.base);
   }
 
@@ -206,7 +211,8 @@ export class Translations {
       up.isTable && up.root === t.root && up.tag === t.tag;
     if (table !== t.root && !this.held(cpu, table).some(leads)) return false;
     const life = cells.get(memory.info(table).life);
-    return memory.loadWide(memory.at(t.source, lifeGeneration(life))).bits === t.bits;
+    const entry = memory.loadWide(memory.at(t.source, lifeGeneration(life)));
+    return entry.bits === t.bits && entry.generation === t.generation;
   }
 
   /**
@@ -220,15 +226,13 @@ export class Translations {
       const refilled = this.refillable(cpu, t);
       if (refilled && !t.doomed) continue;
       this.remove(cpu, t);
-      if (!refilled) continue;
-      const { memory } = this.machine;
-      const { generation } = memory.peekWide(memory.at(t.source, 0));
-      this.add(who, cpu, { ...t, doomed: false }, generation);
+      if (refilled) this.add(who, cpu, { ...t, doomed: false });
     }
   }
 
   private covers(scope: InvalidationScope, t: Translation): boolean {
     if (t.isTable && !scope.tables) return false;
+    if (!t.isTable && scope.level !== undefined && scope.level !== t.level) return false;
     if (scope.root !== undefined && scope.root !== t.root) return false;
     if (scope.start === undefined || scope.end === undefined) return true;
     const size = 2 ** (this.machine.arch.levels[t.level]?.shift ?? 0);

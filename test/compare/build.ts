@@ -12,6 +12,7 @@ import {
 } from '../../src/machine/memory.ts';
 import { perform, type Steps } from '../../src/machine/op.ts';
 import { assume, choose, bounded, join, spin_until } from '../../src/machine/ops/control.ts';
+import { access_load, access_store } from '../../src/machine/ops/access.ts';
 import { guest_root } from '../../src/machine/ops/guest-root.ts';
 import { flush_guest_tlb, sched_out, vm_entry } from '../../src/machine/ops/host.ts';
 import * as locks from '../../src/machine/ops/locks.ts';
@@ -483,6 +484,17 @@ class World {
       case 'lazy':
         yield* tlb.set_lazy(stmt.on);
         break;
+      case 'access': {
+        const root = memory.frame(stmt.root).index;
+        if (stmt.value) {
+          const bits = BigInt(this.value(stmt.value, local));
+          local.number = (yield* access_store(root, stmt.address, bits)) ? 1 : 0;
+        } else {
+          const loaded = yield* access_load(root, stmt.address);
+          local.number = loaded ? Number(loaded.bits & 3n) : 0;
+        }
+        break;
+      }
       case 'gone':
         yield* tlb.translations_gone([...local.cleared]);
         break;

@@ -80,7 +80,7 @@ function stores(stmt: Stmt): number {
 }
 
 const BUFFERED: ReadonlySet<string> = new Set([
-  ...['write', 'publish', 'deref-write', 'set-entry', 'map-page'],
+  ...['write', 'publish', 'deref-write', 'set-entry', 'map-page', 'access'],
   ...['irq-off', 'preempt-off', 'rcu', 'call-rcu'],
 ]);
 

@@ -106,6 +106,13 @@ export type Stmt =
     }
   | { readonly op: 'lazy'; readonly on: boolean }
   | { readonly op: 'gone' }
+  | {
+      /** User code: a store of `value`, or a load. */
+      readonly op: 'access';
+      readonly root: string;
+      readonly address: number;
+      readonly value: Value | null;
+    }
   | { readonly op: 'sched-out'; readonly cpu: number }
   | { readonly op: 'flush-guest'; readonly cpu: number }
   | { readonly op: 'vm-entry'; readonly cpu: number }

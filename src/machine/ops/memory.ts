@@ -148,7 +148,8 @@ function asStored(m: Machine, word: Word, value: Entry): Entry {
   return value.none && level >= 0 ? m.memory.entry(m.arch.none(level), 0, level) : value;
 }
 
-function storeEntry(m: Machine, who: Actor, word: Word, value: Entry): void {
+/** An entry reaches memory: whoever can walk to it may cache it from now on. */
+export function storeEntry(m: Machine, who: Actor, word: Word, value: Entry): void {
   const level = word.frame < 0 ? -1 : m.cells.peek(m.memory.info(word.frame).level);
   const before = m.memory.peekWide(word);
   m.memory.storeWide(word, value);

@@ -7,22 +7,25 @@ import type { InvalidationScope } from '../translations.ts';
 
 const localOp = defineOp('invalidate_local', {
   ordering: 'full', // INVLPG, and a write to CR3, are serialising instructions
-  exec: (m, who, [root, start, end, tables]: ScopeArgs) => {
-    m.translations.invalidate(who, m.cpu(who.cpu), scope(root, start, end, tables));
+  exec: (m, who, args: ScopeArgs) => {
+    m.translations.invalidate(who, m.cpu(who.cpu), scope(...args));
     return undefined;
   },
 });
 
-type ScopeArgs = [root: number | null, start: number | null, end: number | null, tables: boolean];
-
-function scope(
+type ScopeArgs = [
   root: number | null,
   start: number | null,
   end: number | null,
   tables: boolean,
-): InvalidationScope {
+  /** Leaf entries of this level only; of every level if there is no hint. */
+  level?: number | null,
+];
+
+function scope(...[root, start, end, tables, level = null]: ScopeArgs): InvalidationScope {
   return {
     tables,
+    ...(level === null ? {} : { level }),
     ...(root === null ? {} : { root }),
     ...(start === null || end === null ? {} : { start, end }),
   };
@@ -40,8 +43,8 @@ const broadcastIssueOp = defineOp('tlbi_issue', {
 
 const broadcastDoneOp = defineOp('tlbi_complete', {
   ordering: 'full', // DSB ISH
-  exec: (m, who, [root, start, end, tables]: ScopeArgs) => {
-    for (const cpu of m.cpus) m.translations.invalidate(who, cpu, scope(root, start, end, tables));
+  exec: (m, who, args: ScopeArgs) => {
+    for (const cpu of m.cpus) m.translations.invalidate(who, cpu, scope(...args));
     return undefined;
   },
 });

@@ -1,6 +1,6 @@
 import { fn, leaf, smp_processor_id } from '../../../machine/fn.ts';
 import type { Steps } from '../../../machine/op.ts';
-import { READ_ONCE, WRITE_ONCE, add_word } from '../../../machine/ops/memory.ts';
+import { READ_ONCE, WRITE_ONCE, add_in_two_steps, add_word } from '../../../machine/ops/memory.ts';
 import {
   local_irq_restore,
   local_irq_save,
@@ -50,22 +50,25 @@ const flush_tlb_local = leaf(function* flush_tlb_local(info: FlushInfo): Steps<v
 });
 
 /** Brings this CPU up to the address space's generation. Runs with interrupts off. */
-export const flush_tlb_func = fn(function* flush_tlb_func(info: FlushInfo): Steps<void> {
-  const { mm } = info;
-  const own = this_cpu(mm.kernel);
-  if ((yield* READ_ONCE(own.loaded_mm)) !== mm.id) return;
-  const local_tlb_gen = yield* READ_ONCE(own.tlb_gen);
-  if (info.new_tlb_gen <= local_tlb_gen) return; // a later flush has covered this one
-  const mm_tlb_gen = yield* READ_ONCE(mm.tlb_gen);
-  if (local_tlb_gen === mm_tlb_gen) return;
-  // A partial flush must not skip a generation that it does not cover.
-  if (info.new_tlb_gen === local_tlb_gen + 1 && info.new_tlb_gen === mm_tlb_gen) {
-    yield* invlpg_range(info);
-  } else {
-    yield* flush_tlb_local(info);
-  }
-  yield* WRITE_ONCE(own.tlb_gen, mm_tlb_gen);
-});
+export const flush_tlb_func = fn(
+  function* flush_tlb_func(info: FlushInfo): Steps<void> {
+    const { mm } = info;
+    const own = this_cpu(mm.kernel);
+    if ((yield* READ_ONCE(own.loaded_mm)) !== mm.id) return;
+    const local_tlb_gen = yield* READ_ONCE(own.tlb_gen);
+    if (info.new_tlb_gen <= local_tlb_gen) return; // a later flush has covered this one
+    const mm_tlb_gen = yield* READ_ONCE(mm.tlb_gen);
+    if (local_tlb_gen === mm_tlb_gen) return;
+    // A partial flush must not skip a generation that it does not cover.
+    if (info.new_tlb_gen === local_tlb_gen + 1 && info.new_tlb_gen === mm_tlb_gen) {
+      yield* invlpg_range(info);
+    } else {
+      yield* flush_tlb_local(info);
+    }
+    yield* WRITE_ONCE(own.tlb_gen, mm_tlb_gen);
+  },
+  { protects: { what: 'flush_tlb_func()' } },
+);
 
 /** Does this CPU need the interrupt for leaf entries? Lazy CPUs catch up when they stop being lazy. */
 const should_flush_tlb = fn(function* should_flush_tlb(cpu: PerCpu, mm: Mm): Steps<boolean> {
@@ -96,9 +99,19 @@ export const flush_tlb_multi = fn(function* flush_tlb_multi(
 });
 
 /** inc_mm_tlb_gen(): after the entries were changed, before the mask is read. A full barrier. */
-const inc_mm_tlb_gen = leaf(function* inc_mm_tlb_gen(mm: Mm): Steps<number> {
-  return (yield* add_word(mm.tlb_gen, 1)) + 1;
-});
+const inc_mm_tlb_gen = leaf(
+  function* inc_mm_tlb_gen(mm: Mm): Steps<number> {
+    return (yield* add_word(mm.tlb_gen, 1)) + 1;
+  },
+  {
+    protects: {
+      what: 'the atomicity of inc_mm_tlb_gen()',
+      without: function* ({ tlb_gen }) {
+        return (yield* add_in_two_steps(tlb_gen, 1)) + 1;
+      },
+    },
+  },
+);
 
 /** mm_cpumask(mm): one word per CPU, so that setting a bit and reading another are not a conflict. */
 const mm_cpumask = fn(function* mm_cpumask(mm: Mm): Steps<number[]> {

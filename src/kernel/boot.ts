@@ -13,7 +13,8 @@ import {
   type Word,
 } from '../machine/memory.ts';
 import { indexAt, levelAt, walk } from '../machine/walk.ts';
-import type { Folio, Kernel, Mm, PerCpu, Pmdp } from './mm/types.ts';
+import type { RmapPlace } from './mm/rmap.ts';
+import type { Folio, Kernel, Mm, PerCpu, Pmdp, Vma } from './mm/types.ts';
 
 /**
  * The initial state: the kernel's per-CPU data, address spaces and pages as a scenario finds them. Nothing
@@ -33,6 +34,7 @@ export function kernel_of(machine: Machine): Kernel {
       const { fields, refcount } = machine.memory.info(frame);
       return { ...fields, _refcount: refcount };
     },
+    rmap: ({ frame }: Page): readonly RmapPlace[] => rmapOf(machine).get(frame) ?? [],
     gfp_nowait: (machine.settings.gfp_nowait as Kernel['gfp_nowait'] | undefined) ?? 'ok',
     cpus: machine.cpus.map(({ index, name }): PerCpu =>
       Object.freeze({
@@ -52,6 +54,13 @@ export function kernel_of(machine: Machine): Kernel {
   });
   machine.objects.set('kernel', kernel);
   return kernel;
+}
+
+/** By frame: where each page is mapped when the scenario begins. */
+function rmapOf(machine: Machine): Map<number, RmapPlace[]> {
+  let known = machine.objects.get('rmap') as Map<number, RmapPlace[]> | undefined;
+  if (!known) machine.objects.set('rmap', (known = new Map()));
+  return known;
 }
 
 /** A live page with `refs` references that the scenario itself keeps, besides one per mapping. */
@@ -93,14 +102,14 @@ function put_entry(machine: Machine, table: Page, index: number, bits: bigint): 
   machine.memory.storeWide(word, machine.memory.entry(bits, 1));
 }
 
-/** The walks of mm/gup.c and mm/memory.c are written out: pgd, pud, pmd, pte, and pages of 4 KiB. */
+/** PAGE_SIZE is a constant of the protocols: 4 KiB. An entry is one word. */
 function refuse_unwalkable(arch: ArchDescriptor): void {
-  if (arch.levels.length === 4 && arch.pageShift === PAGE_SHIFT) return;
+  const whole = arch.access.load.every((part) => part === 'whole');
+  if (whole && arch.pageShift === PAGE_SHIFT) return;
+  const has = whole ? `pages of ${2 ** (arch.pageShift - 10)} KiB` : 'entries of two halves';
   throw new GracewalkError('E130', `the protocols cannot run on ${arch.title} yet`, {
-    notes: [
-      `they walk 4 levels of tables with pages of 4 KiB; it has ${arch.levels.length} levels`,
-    ],
-    help: 'use x86_64, arm64, powerpc_radix, s390 or riscv as they are without options',
+    notes: [`they know pages of 4 KiB and entries of one word; it has ${has}`],
+    help: 'use x86_64, s390, riscv, or arm64 and powerpc_radix without options',
   });
 }
 
@@ -113,6 +122,8 @@ export interface MmOptions {
   /** Names of the CPUs that run the address space; all by default. */
   readonly on?: readonly string[];
   readonly writable?: boolean;
+  /** mapping->i_mmap_rwsem of the file that it maps; by default its pages are anonymous. */
+  readonly rwsem?: Word;
 }
 
 /**
@@ -168,12 +179,34 @@ export function new_mm(
       indexAt(arch, 0, address),
       arch.leaf(0, page.frame, { writable: options.writable ?? true }),
     );
-    const { refcount } = memory.info(page.frame);
-    machine.cells.values[refcount.cell] = (machine.cells.values[refcount.cell] as number) + 1;
+    const { fields, refcount } = memory.info(page.frame);
+    for (const { cell } of [refcount, fields._mapcount]) {
+      machine.cells.values[cell] = (machine.cells.values[cell] as number) + 1;
+    }
   }
   machine.objects.set('leaf tables', count);
   const mapped = Object.keys(mappings).map(Number);
-  return load(machine, kernel, name, root, { ptl, mapped }, options);
+  const rwsem = options.rwsem ?? memory.variable(`anon_vma(${name})->rwsem`);
+  const vmas = areas(machine, name, mapped, rwsem);
+  const mm = load(machine, kernel, name, root, { ptl, mapped, vmas }, options);
+  for (const [key, { frame }] of Object.entries(mappings)) {
+    const address = Number(key);
+    const vma = vmas.find(({ start, end }) => address >= start && address < end) as Vma;
+    const places = rmapOf(machine).get(frame) ?? [];
+    rmapOf(machine).set(frame, [...places, Object.freeze({ mm, vma, address })]);
+  }
+  return mm;
+}
+
+/** One VMA for each run of neighbouring addresses. */
+function areas(machine: Machine, name: string, mapped: readonly number[], rwsem: Word): Vma[] {
+  const starts = mapped.filter((address) => !mapped.includes(address - PAGE_SIZE));
+  return starts.map((start) => {
+    let end = start + PAGE_SIZE;
+    while (mapped.includes(end)) end += PAGE_SIZE;
+    const linked = machine.memory.variable(`vma(${name}, 0x${start.toString(16)})->linked`, 1);
+    return Object.freeze({ start, end, rwsem, linked });
+  });
 }
 
 function uniqueName(machine: Machine, kind: string): string {
@@ -188,7 +221,7 @@ function load(
   kernel: Kernel,
   name: string,
   root: Page,
-  tree: Pick<Mm, 'ptl' | 'mapped'>,
+  tree: Pick<Mm, 'ptl' | 'mapped' | 'vmas'>,
   options: MmOptions,
 ): Mm {
   const { memory } = machine;

@@ -161,5 +161,18 @@ export interface VariantResult {
   readonly assumptions: readonly string[];
 }
 
+/** One cell of the table of variants, machines and memory models: a result, or the reason why there is none. */
+export interface MatrixCell {
+  readonly scenario: string;
+  readonly variant: string;
+  /** Name of the architecture, as `--machine` takes it. */
+  readonly machine: string;
+  readonly model: MemoryModel;
+  /** As the scenario declares it: of other cells nothing is expected. */
+  readonly declared: boolean;
+  readonly notApplicable: string | null;
+  readonly result: VariantResult | null;
+}
+
 /** Gives the text of a source line (1-based), or null: then a step shows its function's name only. */
 export type SourceLines = (file: string, line: number) => string | null;

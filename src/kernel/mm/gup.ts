@@ -8,6 +8,7 @@ import { rcu_read_lock, rcu_read_unlock } from '../kernel/rcu.ts';
 import { gup_put_folio, try_grab_folio_fast } from './page-ref.ts';
 import {
   offset_lockless,
+  p4dp_get,
   pgd_offset,
   pgdp_get,
   pmd_leaf,
@@ -84,7 +85,9 @@ export const gup_fast_pgd_range = fn(function* gup_fast_pgd_range(
   const pgdp = pgd_offset(mm, addr);
   const pgd = yield* pgdp_get(pgdp);
   if (!pgd.table) return null;
-  const pudp = offset_lockless(mm, pgd, 2, addr);
+  const p4d = yield* p4dp_get(offset_lockless(mm, pgd, 3, addr)); // folded: `pgd` once more, and no load
+  if (!p4d.table) return null;
+  const pudp = offset_lockless(mm, p4d, 2, addr);
   const pud = yield* pudp_get(pudp);
   if (!pud.table) return null;
   const pmdp = offset_lockless(mm, pud, 1, addr);
@@ -123,6 +126,8 @@ export const walk_page_range_rcu = fn(function* walk_page_range_rcu(
 
 const walk_pte_rcu = fn(function* walk_pte_rcu(mm: Mm, addr: number): Steps<boolean> {
   let entry: Entry = yield* pgdp_get(pgd_offset(mm, addr));
+  if (!entry.table) return false;
+  entry = yield* p4dp_get(offset_lockless(mm, entry, 3, addr));
   if (!entry.table) return false;
   entry = yield* pudp_get(offset_lockless(mm, entry, 2, addr));
   if (!entry.table) return false;

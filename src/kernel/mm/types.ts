@@ -1,5 +1,6 @@
 import type { ArchDescriptor, KernelConfig } from '../../machine/arch.ts';
 import type { Entry, EntryPointer, Page, PageFields, Word } from '../../machine/memory.ts';
+import type { RmapPlace } from './rmap.ts';
 
 /**
  * Kernel structures as the protocols see them: frozen handles whose fields are words of the machine's
@@ -16,6 +17,8 @@ export interface Kernel {
   readonly cpus: readonly PerCpu[];
   /** The words of a struct page: arithmetic on the page's frame number, as page_folio() is. */
   readonly folio: (page: Page) => Folio;
+  /** Where the page was mapped when the scenario began: what the lists of VMAs lead to (mm/rmap.ts). */
+  readonly rmap: (page: Page) => readonly RmapPlace[];
 }
 
 /** struct folio, of one page: its reference count and the fields that protocols look at. */
@@ -37,6 +40,17 @@ export interface PerCpu {
   readonly preempted: Word;
 }
 
+/** struct vm_area_struct: neighbouring pages that one mmap() made. */
+export interface Vma {
+  readonly start: number;
+  /** Exclusive. */
+  readonly end: number;
+  /** The lock of the list that leads from its pages to it: anon_vma->root->rwsem, mapping->i_mmap_rwsem. */
+  readonly rwsem: Word;
+  /** 1 while it is in that list. */
+  readonly linked: Word;
+}
+
 /** struct mm_struct. */
 export interface Mm {
   readonly name: string;
@@ -53,6 +67,8 @@ export interface Mm {
   readonly tlb_flush_pending: Word;
   /** The addresses that it maps when the scenario begins: what its VMAs cover. */
   readonly mapped: readonly number[];
+  /** Its VMAs when the scenario begins: one for each run of neighbouring addresses. */
+  readonly vmas: readonly Vma[];
   /** Spinlocks of the page-table pages, by the table's frame (split ptlocks: ptdesc->ptl). */
   readonly ptl: ReadonlyMap<number, Word>;
 }
@@ -61,4 +77,6 @@ export type Pmd = Entry;
 export type Pte = Entry;
 export type Pmdp = EntryPointer;
 export type Ptep = EntryPointer;
+/** Pointer to an entry of a level that may be folded: to a word of a table, or a local copy of its parent. */
+export type Upperp = EntryPointer | Entry;
 export type { Page };

@@ -144,8 +144,15 @@ export interface VariantResult {
   readonly explored: Explored;
   readonly sometimes: Readonly<Record<string, 'seen' | 'never'>>;
   readonly limit: LimitHit | null;
-  /** Patched functions that no actor ever called (verdict is then vacuous; E201). */
-  readonly neverCalled: readonly { readonly name: string; readonly site: Site | null }[];
+  /**
+   * Patched functions that no actor ever called, and protections taken away that none has (verdict is then
+   * vacuous; E201).
+   */
+  readonly neverCalled: readonly {
+    readonly name: string;
+    readonly site: Site | null;
+    readonly protection?: boolean;
+  }[];
   /** The minimal failing run, if any. */
   readonly run: RunReport | null;
   /** Full replay token of `run`. */

@@ -55,9 +55,12 @@ export const tlbi = leaf(function* tlbi(...args: ScopeArgs): Steps<void> {
 });
 
 /** Waits until the issued invalidation has taken effect on every CPU; none of them executes anything. */
-export const dsb_ish = leaf(function* dsb_ish(...args: ScopeArgs): Steps<void> {
-  yield* perform(broadcastDoneOp, args);
-});
+export const dsb_ish = leaf(
+  function* dsb_ish(...args: ScopeArgs): Steps<void> {
+    yield* perform(broadcastDoneOp, args);
+  },
+  { protects: { what: 'dsb_ish()' } },
+);
 
 const loadRootOp = defineOp('load_root', {
   ordering: 'full', // a write to CR3 is a serialising instruction

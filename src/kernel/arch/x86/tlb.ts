@@ -1,6 +1,6 @@
 import { fn, leaf, smp_processor_id } from '../../../machine/fn.ts';
 import type { Steps } from '../../../machine/op.ts';
-import { READ_ONCE, WRITE_ONCE, add_word } from '../../../machine/ops/memory.ts';
+import { READ_ONCE, WRITE_ONCE, add_in_two_steps, add_word } from '../../../machine/ops/memory.ts';
 import {
   local_irq_restore,
   local_irq_save,
@@ -79,28 +79,31 @@ export const is_partial_enough = fn(
 );
 
 /** Brings this CPU up to the address space's generation. Runs with interrupts off. */
-export const flush_tlb_func = fn(function* flush_tlb_func(info: FlushInfo): Steps<void> {
-  const own = this_cpu(info.kernel);
-  const loaded = yield* READ_ONCE(own.loaded_mm);
-  if (info.mm && loaded !== info.mm.id) return;
-  const mm = info.kernel.mms.get(loaded);
-  if (!mm) return; // init_mm
-  if (yield* READ_ONCE(own.is_lazy)) {
-    yield* switch_mm_irqs_off(info.kernel, null); // once, instead of one interrupt after the other
-    return;
-  }
-  const ctx = own.ctxs[yield* READ_ONCE(own.loaded_mm_asid)] as TlbContext;
-  const local_tlb_gen = yield* READ_ONCE(ctx.tlb_gen);
-  if (yield* is_covered(info, local_tlb_gen)) return; // a later flush has covered this one
-  const mm_tlb_gen = yield* READ_ONCE(mm.tlb_gen);
-  if (local_tlb_gen === mm_tlb_gen) return;
-  if (yield* is_partial_enough(info, local_tlb_gen, mm_tlb_gen)) {
-    yield* invlpg_range(mm, info);
-  } else {
-    yield* flush_tlb_local(mm);
-  }
-  yield* WRITE_ONCE(ctx.tlb_gen, mm_tlb_gen);
-});
+export const flush_tlb_func = fn(
+  function* flush_tlb_func(info: FlushInfo): Steps<void> {
+    const own = this_cpu(info.kernel);
+    const loaded = yield* READ_ONCE(own.loaded_mm);
+    if (info.mm && loaded !== info.mm.id) return;
+    const mm = info.kernel.mms.get(loaded);
+    if (!mm) return; // init_mm
+    if (yield* READ_ONCE(own.is_lazy)) {
+      yield* switch_mm_irqs_off(info.kernel, null); // once, instead of one interrupt after the other
+      return;
+    }
+    const ctx = own.ctxs[yield* READ_ONCE(own.loaded_mm_asid)] as TlbContext;
+    const local_tlb_gen = yield* READ_ONCE(ctx.tlb_gen);
+    if (yield* is_covered(info, local_tlb_gen)) return; // a later flush has covered this one
+    const mm_tlb_gen = yield* READ_ONCE(mm.tlb_gen);
+    if (local_tlb_gen === mm_tlb_gen) return;
+    if (yield* is_partial_enough(info, local_tlb_gen, mm_tlb_gen)) {
+      yield* invlpg_range(mm, info);
+    } else {
+      yield* flush_tlb_local(mm);
+    }
+    yield* WRITE_ONCE(ctx.tlb_gen, mm_tlb_gen);
+  },
+  { protects: { what: 'flush_tlb_func()' } },
+);
 
 /**
  * Does this CPU need the interrupt for leaf entries? Lazy CPUs catch up when they stop being lazy. One that
@@ -139,9 +142,19 @@ export const flush_tlb_multi = fn(function* flush_tlb_multi(
 });
 
 /** inc_mm_tlb_gen(): after the entries were changed, before the mask is read. A full barrier. */
-export const inc_mm_tlb_gen = leaf(function* inc_mm_tlb_gen(mm: Mm): Steps<number> {
-  return (yield* add_word(mm.tlb_gen, 1)) + 1;
-});
+export const inc_mm_tlb_gen = leaf(
+  function* inc_mm_tlb_gen(mm: Mm): Steps<number> {
+    return (yield* add_word(mm.tlb_gen, 1)) + 1;
+  },
+  {
+    protects: {
+      what: 'the atomicity of inc_mm_tlb_gen()',
+      without: function* ({ tlb_gen }) {
+        return (yield* add_in_two_steps(tlb_gen, 1)) + 1;
+      },
+    },
+  },
+);
 
 /** mm_cpumask(mm): one word per CPU, so that setting a bit and reading another are not a conflict. */
 export const mm_cpumask = fn(function* mm_cpumask(mm: Mm): Steps<number[]> {

@@ -238,6 +238,15 @@ export class Memory {
     return [...(this.tables[frame] ?? [])].sort((a, b) => a - b);
   }
 
+  /** Everything that anybody ever pointed to, as a pointer of the present; for people, so nothing is recorded. */
+  everyWord(): Word[] {
+    return [...this.words.keys()].map((address) => {
+      const frame = address < STATIC_BASE ? Math.floor(address / PAGE_SIZE) : -1;
+      const life = frame < 0 ? 0 : this.cells.peek(this.info(frame).life);
+      return this.at(address, lifeGeneration(life));
+    });
+  }
+
   /** A page frame, free at first. Equal names are the same frame in every order. */
   frame(name: string): FrameInfo {
     const known = this.frameByName.get(name);

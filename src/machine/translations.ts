@@ -84,6 +84,17 @@ export class Translations {
     return this.frames(cpu).flatMap((frame) => this.held(cpu, frame));
   }
 
+  /** Names of the frames that `cpu` may hold translations to, for people: nothing is recorded. */
+  cachedNames(cpu: Cpu): string[] {
+    const { cells, memory } = this.machine;
+    const frames = this.sets.at(cells.peek(cpu.tlbFrames));
+    return memory.byName(frames).map((frame) => {
+      const slot = this.slots[cpu.index]?.[frame];
+      const held = slot === undefined ? [] : this.translations(cells.peek(slot));
+      return `${memory.info(frame).name}${held.some(({ doomed }) => doomed) ? ' (stale)' : ''}`;
+    });
+  }
+
   /** Could the hardware use it at this moment? */
   usable(cpu: Cpu, t: Translation): boolean {
     const { cells } = this.machine;

@@ -37,10 +37,30 @@ export interface Step {
   readonly buffered?: true;
   /** With store buffers: the row number of the step whose store reaches memory in this one. */
   readonly flushes?: number;
+  /** What led to this step, beyond the order of its own actor. */
+  readonly arrows?: readonly Arrow[];
+  /** How the step changed the machine's state. */
+  readonly changes?: readonly Change[];
   /** A sanitizer's own step: shown only if it found something. */
   readonly ghost: boolean;
   /** What it found. */
   readonly violation: ViolationReport | null;
+}
+
+/**
+ * From which row a step comes: an interrupt or a callback from where it was sent or queued, the end of a wait
+ * for an interrupt from what was waited for, a store that reaches memory from where it was issued.
+ */
+export interface Arrow {
+  readonly from: number;
+  readonly kind: 'interrupt' | 'acknowledgement' | 'callback' | 'store';
+}
+
+/** Something of the state: `interrupts of CPU0`, `pteA`, `pteA[1]`; in words before and after. */
+export interface Change {
+  readonly what: string;
+  readonly before: string;
+  readonly after: string;
 }
 
 export interface StepFrame {

@@ -20,6 +20,7 @@ export function runGracewalk(args: readonly string[]): { stdout: string; status:
       encoding: 'utf8',
       cwd: ROOT,
       stdio: ['ignore', 'pipe', 'ignore'],
+      maxBuffer: 2 ** 28, // all built-in scenarios in JSON are more than the default, 1 MiB
     });
     return { stdout, status: 0 };
   } catch (error) {

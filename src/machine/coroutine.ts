@@ -1,5 +1,6 @@
 import { GracewalkError } from '../base/errors.ts';
 import { parseStack } from '../base/site.ts';
+import type { ArchDescriptor } from './arch.ts';
 import { Activation, TracingNeeded, outside, within, type Frame, type PatchTable } from './fn.ts';
 import { outOfRounds } from './ops/control.ts';
 import { sameArgument, sameOp, traced, type Op, type Steps } from './op.ts';
@@ -62,6 +63,7 @@ export class Coroutine {
   private readonly begin: () => Steps<unknown>;
   private readonly patches: PatchTable;
   private readonly cpu: number;
+  private readonly arch: ArchDescriptor | null;
   private readonly traced: boolean;
   private readonly statistics: TrieStatistics;
   private live: Live | null = null;
@@ -69,15 +71,22 @@ export class Coroutine {
   constructor(
     name: string,
     begin: () => Steps<unknown>,
-    options: { patches: PatchTable; cpu: number; traced: boolean; statistics: TrieStatistics },
+    options: {
+      patches: PatchTable;
+      cpu: number;
+      arch?: ArchDescriptor;
+      traced: boolean;
+      statistics: TrieStatistics;
+    },
   ) {
     this.name = name;
     this.begin = begin;
     this.patches = options.patches;
     this.cpu = options.cpu;
+    this.arch = options.arch ?? null;
     this.traced = options.traced;
     this.statistics = options.statistics;
-    const activation = new Activation(this.patches, this.cpu);
+    const activation = new Activation(this.patches, this.cpu, this.arch);
     const steps = within(activation, () => begin());
     if (typeof (steps as Partial<Steps<unknown>> | undefined)?.next !== 'function') {
       throw new GracewalkError('E119', `what ${name} does is no generator`, {
@@ -152,7 +161,7 @@ export class Coroutine {
       if (!(error instanceof TracingNeeded)) throw error;
       const values = [received];
       for (let at = parent; at; at = at.parent) values.push(at.received);
-      const activation = new Activation(this.patches, this.cpu, true);
+      const activation = new Activation(this.patches, this.cpu, this.arch, true);
       const steps = within(activation, () => this.begin());
       for (const value of values.reverse()) advance(steps, activation, value, false);
       activation.finish();
@@ -165,7 +174,7 @@ export class Coroutine {
     const path: TrieNode[] = [];
     for (let at: TrieNode | null = node; at; at = at.parent) path.push(at);
     path.reverse();
-    const activation = new Activation(this.patches, this.cpu);
+    const activation = new Activation(this.patches, this.cpu, this.arch);
     this.statistics.generators++;
     const steps = within(activation, () => this.begin());
     for (const expected of path) {
@@ -179,7 +188,7 @@ export class Coroutine {
 
   /** A second life of this actor, to be led beside the others' (see explore/verify.ts). */
   relive(): (expected: TrieNode) => void {
-    const activation = new Activation(this.patches, this.cpu);
+    const activation = new Activation(this.patches, this.cpu, this.arch);
     this.statistics.generators++;
     const steps = within(activation, () => this.begin());
     return (expected) => {

@@ -1,5 +1,6 @@
 import { GracewalkError, type Site } from '../base/errors.ts';
 import { parseStack } from '../base/site.ts';
+import type { ArchDescriptor } from './arch.ts';
 import type { Steps } from './op.ts';
 
 /**
@@ -64,6 +65,7 @@ export class Activation {
   calls = 0;
   readonly patches: PatchTable;
   readonly cpu: number;
+  readonly arch: ArchDescriptor | null;
   /** Patched functions and functions whose return somebody asked about, as they happen. */
   readonly returned: { fn: AnyFn; value: unknown }[] = [];
   readonly entered: Set<unknown> = new Set();
@@ -74,9 +76,15 @@ export class Activation {
   /** Remember where each call was made: only to explain a mistake, because it costs much. */
   private readonly tracing: boolean;
 
-  constructor(patches: PatchTable, cpu: number, tracing = false) {
+  constructor(
+    patches: PatchTable,
+    cpu: number,
+    arch: ArchDescriptor | null = null,
+    tracing = false,
+  ) {
     this.patches = patches;
     this.cpu = cpu;
+    this.arch = arch;
     this.tracing = tracing;
   }
 
@@ -130,6 +138,14 @@ export function currentActivation(): Activation | null {
 /** The CPU of the actor that is being advanced: tasks stay on theirs, so this is no access. */
 export function smp_processor_id(): number {
   return current ? current.cpu : -1;
+}
+
+/** What the kernel is compiled for: constant, so asking is no access. */
+export function this_arch(): ArchDescriptor {
+  if (current?.arch) return current.arch;
+  throw new GracewalkError('E122', 'an operation asks for the architecture where nothing runs', {
+    help: 'kernel functions are for actors, delegated to with `yield*`',
+  });
 }
 
 const machinery = /\/machine\/(fn|op|coroutine|ops\/control)\.[jt]s$/;

@@ -42,7 +42,9 @@ Exit codes: 0 the run is still there, 2 it is not, or bad input, 5 a fault.
 Examples, with the token in quotes as check prints it:
   gracewalk replay TOKEN                  the diagram again
   gracewalk replay TOKEN my-race.ts       of a scenario of one's own
-  gracewalk replay TOKEN --layout tagged --detail full`;
+  gracewalk replay TOKEN --layout tagged --detail full
+  gracewalk replay TOKEN --on 'pv, rcu'   where another variant stops it
+  gracewalk replay run.json --minimize    the shortest such run`;
 
 export const AFTER_MATRIX = `
 A cell is safe, the kinds of violation found, or - where the variant does not

@@ -29,10 +29,10 @@ export function recordRun(program: Program, schedule: Schedule, options: RecordO
 }
 
 /** Follows a token's schedule; throws E601 where it no longer fits. */
-export function replayRun(program: Program, text: string, options: RecordOptions): RunReport {
+export function replayRun(program: Program, text: string, options: RecordOptions): Recorder {
   const recorder = new Recorder(program, options);
   for (const segment of decodeSchedule(text)) recorder.segment(segment);
-  return recorder.report();
+  return recorder;
 }
 
 /** Executes steps of a run and writes each down. */

@@ -1,6 +1,6 @@
 import type { ErrorDetails } from '../base/errors.ts';
 import type { MemoryModel } from '../machine/store-buffers.ts';
-import type { RunReport, VariantResult } from '../scenario/result.ts';
+import type { MatrixCell, RunReport, VariantResult } from '../scenario/result.ts';
 import type { MessagePort } from 'node:worker_threads';
 import type { Hunt, Limits, Progress } from '../scenario/check.ts';
 
@@ -10,7 +10,7 @@ import type { Hunt, Limits, Progress } from '../scenario/check.ts';
  * Everything here survives a structured clone; errors travel as data.
  */
 
-export type Job = CheckJob | ReplayJob;
+export type Job = CheckJob | ReplayJob | MatrixJob;
 
 export interface CheckJob {
   readonly kind: 'check';
@@ -26,6 +26,16 @@ export interface CheckJob {
   readonly hunt?: Hunt | undefined;
   /** What is expected of every variant, if it is not what the scenario declares. */
   readonly expect?: Expectation | undefined;
+}
+
+export interface MatrixJob {
+  readonly kind: 'matrix';
+  readonly files: readonly string[];
+  readonly variants: readonly string[];
+  /** Names of architectures; none: those that the scenarios declare. */
+  readonly machines: readonly string[];
+  readonly models: readonly MemoryModel[];
+  readonly limits: Limits;
 }
 
 export type Expectation = VariantResult['expected'];
@@ -57,6 +67,7 @@ export type Message =
     }
   | { readonly kind: 'result'; readonly file: string; readonly result: VariantResult }
   | { readonly kind: 'replayed'; readonly replayed: Replayed }
+  | { readonly kind: 'cell'; readonly cell: MatrixCell }
   | {
       readonly kind: 'failed';
       readonly error: ReportedError;

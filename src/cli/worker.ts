@@ -13,7 +13,15 @@ import { underModel, type Scenario } from '../scenario/scenario.ts';
 import { expecting } from './expectation.ts';
 import { defaultMemoryLimit, heapMeter } from './heap.ts';
 import { loadScenarios, type Loaded } from './load-scenarios.ts';
-import type { CheckJob, Message, ReplayJob, ShareRequest, WorkerInput } from './protocol.ts';
+import { matrixRun } from './matrix-run.ts';
+import type {
+  CheckJob,
+  MatrixJob,
+  Message,
+  ReplayJob,
+  ShareRequest,
+  WorkerInput,
+} from './protocol.ts';
 import { replay } from './replay-run.ts';
 import { reportError } from './report-error.ts';
 import type { ShardJob } from './shard-threads.ts';
@@ -84,12 +92,26 @@ function withModel({ file, scenario }: Loaded, model: MemoryModel): Loaded {
   return { file, scenario: underModel(scenario, model) };
 }
 
-function searchOptions(job: CheckJob, scenario: Scenario, variant: string): CheckOptions {
+async function matrix(job: MatrixJob): Promise<void> {
+  const loaded = await loadScenarios(job.files, fail, loading);
+  matrixRun(job, loaded, {
+    post,
+    fail,
+    stopped,
+    options: (scenario, variant) => searchOptions(job, scenario, variant),
+  });
+}
+
+function searchOptions(
+  job: Pick<CheckJob, 'limits'> & Partial<Pick<CheckJob, 'certify' | 'hunt'>>,
+  scenario: Scenario,
+  variant: string,
+): CheckOptions {
   const memory = job.limits.memory ?? defaultMemoryLimit();
   let reported = now();
   return {
     limits: { ...job.limits, memory },
-    certify: job.certify,
+    certify: job.certify ?? false,
     hunt: job.hunt,
     now,
     shouldStop: stopped,
@@ -123,6 +145,13 @@ process.exit = () => {
 // What a timer or a promise of a scenario's throws has nobody above it.
 process.on('uncaughtException', (error) => fail(error, last));
 
-await (input.job.kind === 'check' ? check(input.job) : replayOne(input.job));
+async function work(): Promise<void> {
+  const { job } = input;
+  if (job.kind === 'check') await check(job);
+  else if (job.kind === 'matrix') await matrix(job);
+  else await replayOne(job);
+}
+
+await work();
 await new Promise((resolve) => void setImmediate(resolve)); // for rejections that nobody handled
 post({ kind: 'done' });

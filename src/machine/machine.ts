@@ -51,6 +51,10 @@ export interface Sanitizer {
    * torn entries only.
    */
   torn?(machine: Machine, who: Actor, frame: number, what: string): boolean;
+  /** Hardware has set a mark (accessed, dirty) in an entry by itself. */
+  hardwareMarked?(machine: Machine, entry: Word): void;
+  /** A store of user code has reached memory. */
+  userStored?(machine: Machine, who: Actor, store: UserStore): void;
   /** A word of a page table was stored. */
   entryStored?(machine: Machine, who: Actor, address: number): void;
   /** A lookup has taken a reference on `page`, which it claims is mapped. */
@@ -59,6 +63,13 @@ export interface Sanitizer {
   settle?(machine: Machine, who: Actor, page: Page | null): void;
   /** The run has ended with every actor finished: a final state. */
   quiescence?(machine: Machine, results: readonly ActorResult[]): void;
+}
+
+/** What user code stored, where it meant to store it. */
+export interface UserStore {
+  readonly root: number;
+  readonly address: number;
+  readonly bits: bigint;
 }
 
 export interface ActorResult {
@@ -220,12 +231,22 @@ export class Machine {
     this.found.push(violation);
   }
 
+  /** Is the frame not any more what it was when a pointer to it was made? */
+  dangles(frame: number, generation: number): boolean {
+    const life = this.cells.get(this.memory.info(frame).life);
+    return lifeState(life) === FREE || lifeGeneration(life) !== generation;
+  }
+
+  /** Level of the page table that the frame holds by now, or -1. */
+  levelOf(frame: number): number {
+    return frame < 0 ? -1 : this.cells.peek(this.memory.info(frame).level);
+  }
+
   /** Follows a pointer into a frame. `false`: it dangles, and the step must not go on. */
   dereference(who: Actor, frame: number, generation: number, what: string): boolean {
     if (frame < 0) return true;
     if (!this.isWhole(who, frame, generation, 'follows')) return false;
-    const life = this.cells.get(this.memory.info(frame).life);
-    if (lifeState(life) !== FREE && lifeGeneration(life) === generation) return true;
+    if (!this.dangles(frame, generation)) return true;
     let allowed = true;
     for (const sanitizer of this.sanitizers) {
       if (sanitizer.dereference?.(this, who, frame, generation, what) === false) allowed = false;

@@ -123,7 +123,7 @@ export class Memory {
   private readonly entries: Map<bigint, Entry>[][] = [];
   private readonly pages: Page[][] = [];
   private readonly tables: number[][] = [];
-  private readonly valueNames: Map<Cell, readonly string[]> = new Map();
+  private readonly valueNames: Map<Cell, Readonly<Record<number, string>>> = new Map();
   private nextStatic = STATIC_BASE;
   /** Freed frames that may be handed out again: how many, and (satellite) which. */
   readonly freeCount: Cell;
@@ -190,9 +190,9 @@ export class Memory {
   }
 
   /** A named 32-bit word of static kernel memory. `values` names some of its values, for diagrams. */
-  variable(name: string, initial = 0, values: readonly string[] = []): Word {
+  variable(name: string, initial = 0, values?: Readonly<Record<number, string>>): Word {
     const word = this.at(this.reserve(8), 0, name, initial, false);
-    if (values.length > 0) this.valueNames.set(word.cell, values);
+    if (values) this.valueNames.set(word.cell, values);
     return word;
   }
 
@@ -210,6 +210,15 @@ export class Memory {
   /** The words of a frame that anybody ever pointed to, by ascending address. */
   wordsOf(frame: number): readonly number[] {
     return [...(this.tables[frame] ?? [])].sort((a, b) => a - b);
+  }
+
+  /** Everything that anybody ever pointed to, as a pointer of the present; for people, so nothing is recorded. */
+  everyWord(): Word[] {
+    return [...this.words.keys()].map((address) => {
+      const frame = address < STATIC_BASE ? Math.floor(address / PAGE_SIZE) : -1;
+      const life = frame < 0 ? 0 : this.cells.peek(this.info(frame).life);
+      return this.at(address, lifeGeneration(life));
+    });
   }
 
   /** A page frame, free at first. Equal names are the same frame in every order. */

@@ -65,6 +65,8 @@ export interface VariantOptions<S = never> {
   readonly alloc?: AllocationSettings;
   readonly foreign?: number;
   readonly patches?: readonly Patch[];
+  /** Protections that are taken away, by the names that `gracewalk why` gives them. */
+  readonly without?: readonly string[];
   readonly machine?: MachineSpecification;
   /** Another initial state of the same shape. */
   readonly setup?: (machine: Machine) => S;

@@ -90,6 +90,7 @@ const VARIANT_FIELDS: readonly string[] = [
   'alloc',
   'foreign',
   'patches',
+  'without',
   'machine',
   'model',
   'setup',

@@ -14,6 +14,7 @@ import {
 import { perform, type Steps } from '../../src/machine/op.ts';
 import { assume, choose, bounded, join, spin_until } from '../../src/machine/ops/control.ts';
 import * as halves from '../../src/machine/ops/halves.ts';
+import { access_load, access_store } from '../../src/machine/ops/access.ts';
 import { guest_root } from '../../src/machine/ops/guest-root.ts';
 import { flush_guest_tlb, sched_out, vm_entry } from '../../src/machine/ops/host.ts';
 import * as locks from '../../src/machine/ops/locks.ts';
@@ -144,7 +145,6 @@ class World {
   private provide(name: string, level: number): void {
     const { memory, cells } = this.machine;
     const info = memory.frame(name);
-    // R, S, T, U, P, Q: equal low halves and equal high halves both occur.
     const at = [...TABLES.map((table) => table.name), ...PAGES].indexOf(name);
     if (memory.halves && at >= 0) {
       memory.numbers.choose(info.index, (1 + (at >> 1)) * 2 ** 20 + (1 + (at & 1)) * 4096, name);
@@ -472,15 +472,12 @@ class World {
         break;
       }
       case 'write-half': {
-        const write = stmt.half === 'low' ? halves.write_low : halves.write_high;
+        const write = { low: halves.write_low, high: halves.write_high }[stmt.half];
         yield* write(this.entryWord(stmt.entry), this.target(stmt.target));
         break;
       }
       case 'xchg-low':
-        local.number =
-          (yield* halves.xchg_low(this.entryWord(stmt.entry), this.target(stmt.target))).bits === 0
-            ? 0
-            : 1;
+        yield* halves.xchg_low(this.entryWord(stmt.entry), this.target(stmt.target));
         break;
       case 'lookup': {
         const page = this.pageOf(yield* mem.read_entry(this.entryWord(stmt.entry)));
@@ -504,11 +501,25 @@ class World {
         yield* tlb.dsb_ish(...this.scope(stmt.scope));
         break;
       case 'load-root':
-        yield* tlb.load_root(stmt.root === null ? 0 : memory.frame(stmt.root).index, stmt.flush);
+        {
+          const root = stmt.root === null ? 0 : memory.frame(stmt.root).index;
+          yield* tlb.load_root(root, stmt.flush, stmt.tag);
+        }
         break;
       case 'lazy':
         yield* tlb.set_lazy(stmt.on);
         break;
+      case 'access': {
+        const root = memory.frame(stmt.root).index;
+        if (stmt.value) {
+          const bits = BigInt(this.value(stmt.value, local));
+          local.number = (yield* access_store(root, stmt.address, bits)) ? 1 : 0;
+        } else {
+          const loaded = yield* access_load(root, stmt.address);
+          local.number = loaded ? Number(loaded.bits & 3n) : 0;
+        }
+        break;
+      }
       case 'gone':
         yield* tlb.translations_gone([...local.cleared]);
         break;

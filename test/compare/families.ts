@@ -172,6 +172,7 @@ const loadRoot: Maker = (r) => ({
   op: 'load-root',
   root: r.of(['R', 'R', 'S', null]),
   flush: r.chance(0.5),
+  ...(r.chance(0.3) ? { tag: -1 } : {}),
 });
 const lazy: Maker = (r) => ({ op: 'lazy', on: r.chance(0.5) });
 const gone: Maker = () => ({ op: 'gone' });
@@ -209,6 +210,14 @@ const tableStatements: Family['statements'] = [
   [1, read],
   [1, write],
 ];
+
+/** Where the tables of the test can lead: its entries 3, 4 and 5, which two roots share. */
+const access: Maker = (r) => ({
+  op: 'access',
+  root: r.chance(0.8) ? 'R' : 'S',
+  address: r.of([0, 0, 2 ** 12, 2 ** 21]),
+  value: r.chance(0.5) ? value(r) : null,
+});
 
 export const FAMILIES: Readonly<Record<string, Family>> = {
   memory: {
@@ -362,6 +371,13 @@ export const FAMILIES: Readonly<Record<string, Family>> = {
     actors: [2, 3],
     length: [1, 4],
     statements: tableStatements,
+  },
+  accesses: {
+    tables: true,
+    pointers: 1,
+    actors: [2, 3],
+    length: [1, 3],
+    statements: [...tableStatements, [14, access]],
   },
   lookups: {
     tables: true,

@@ -81,7 +81,7 @@ function stores(stmt: Stmt): number {
 }
 
 const BUFFERED: ReadonlySet<string> = new Set([
-  ...['write', 'publish', 'deref-write', 'set-entry', 'write-half', 'map-page'],
+  ...['write', 'publish', 'deref-write', 'set-entry', 'map-page', 'access', 'write-half'],
   ...['irq-off', 'preempt-off', 'rcu', 'call-rcu'],
 ]);
 

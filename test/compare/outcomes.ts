@@ -169,7 +169,7 @@ function cpus(machine: Machine, names: Names): string[] {
         const source = t.source as number;
         may.push(
           `${names.frame(t.root as number)}:${names.frame(Math.floor(source / PAGE_SIZE))}[${(source % PAGE_SIZE) / 8}]->` +
-            `${names.bits(t.bits as bigint)}${t.doomed ? ' doomed' : ''}@${String(t.base)}`,
+            `${names.bits(t.bits as bigint)}/${String(t.generation)}${t.doomed ? ' doomed' : ''}@${String(t.base)}`,
         );
       }
     }

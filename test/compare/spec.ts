@@ -106,9 +106,22 @@ export type Stmt =
     }
   | { readonly op: 'invalidate'; readonly scope: Scope }
   | { readonly op: 'broadcast'; readonly scope: Scope }
-  | { readonly op: 'load-root'; readonly root: string | null; readonly flush: boolean }
+  | {
+      readonly op: 'load-root';
+      readonly root: string | null;
+      readonly flush: boolean;
+      /** Shared between roots; without it a root is its own tag. */
+      readonly tag?: number;
+    }
   | { readonly op: 'lazy'; readonly on: boolean }
   | { readonly op: 'gone' }
+  | {
+      /** User code: a store of `value`, or a load. */
+      readonly op: 'access';
+      readonly root: string;
+      readonly address: number;
+      readonly value: Value | null;
+    }
   | { readonly op: 'sched-out'; readonly cpu: number }
   | { readonly op: 'flush-guest'; readonly cpu: number }
   | { readonly op: 'vm-entry'; readonly cpu: number }

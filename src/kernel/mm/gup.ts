@@ -1,4 +1,5 @@
 import { fn } from '../../machine/fn.ts';
+import { holds } from '../../machine/protection.ts';
 import type { Entry, EntryPointer, Page } from '../../machine/memory.ts';
 import type { Steps } from '../../machine/op.ts';
 import { settle_claim } from '../../machine/ops/pages.ts';
@@ -48,14 +49,12 @@ import type { Mm, Pmd, Pmdp, Pte, Ptep } from './types.ts';
  * The re-check: the reference was taken after the entries were read, so only entries that are still there
  * say that it is the right page. Without it the page of another process can be returned (M1.1).
  */
-export const gup_entries_unchanged = fn(function* gup_entries_unchanged(
-  pmd: Pmd,
-  pmdp: Pmdp,
-  pte: Pte,
-  ptep: Ptep,
-): Steps<boolean> {
-  return same(pmd, yield* pmdp_get(pmdp)) && same(pte, yield* ptep_get(ptep));
-});
+export const gup_entries_unchanged = fn(
+  function* gup_entries_unchanged(pmd: Pmd, pmdp: Pmdp, pte: Pte, ptep: Ptep): Steps<boolean> {
+    return same(pmd, yield* pmdp_get(pmdp)) && same(pte, yield* ptep_get(ptep));
+  },
+  { protects: { what: 'gup_entries_unchanged()', without: holds } },
+);
 
 /** The PTE level, in the table that `pmd`, a local copy of `*pmdp`, points to. */
 export const gup_fast_pte_range = fn(function* gup_fast_pte_range(

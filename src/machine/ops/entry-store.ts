@@ -18,6 +18,7 @@ export function asStored(m: Machine, word: Word, value: Entry): Entry {
   return value.none && level >= 0 ? m.memory.entry(m.arch.none(level), 0, level) : value;
 }
 
+/** An entry reaches memory: whoever can walk to it may cache it from now on. */
 export function storeEntry(m: Machine, who: Actor, word: Word, value: Entry): void {
   changeEntry(m, who, word, () => m.memory.storeWide(word, value));
 }

@@ -100,28 +100,51 @@ export const WRITE_ONCE = leaf(function* WRITE_ONCE(word: Word, value: number): 
   yield* perform(writeOp, [word, value]);
 });
 
+/** For atomic leaves: what is left of an exchange without its atomicity. */
+export function* xchg_in_two_steps(word: Word, value: number): Steps<number> {
+  const old = yield* READ_ONCE(word);
+  yield* WRITE_ONCE(word, value);
+  return old;
+}
+
 /** Atomically replaces the value and returns the old one. A full barrier. */
 export const xchg = leaf(
   function* xchg(word: Word, value: number): Steps<number> {
     return yield* perform(exchangeOp, [word, value]);
   },
-  { address: [0] },
+  { address: [0], protects: { what: 'the atomicity of xchg()', without: xchg_in_two_steps } },
 );
+
+function* cmpxchg_in_two_steps(word: Word, old: number, value: number): Steps<boolean> {
+  if ((yield* READ_ONCE(word)) !== old) return false;
+  yield* WRITE_ONCE(word, value);
+  return true;
+}
 
 /** Atomically replaces `old` by `value`; `false`, and only a read, if the word says something else. */
 export const try_cmpxchg = leaf(
   function* try_cmpxchg(word: Word, old: number, value: number): Steps<boolean> {
     return yield* perform(compareOp, [word, old, value]);
   },
-  { address: [0, 1] },
+  {
+    address: [0, 1],
+    protects: { what: 'the atomicity of try_cmpxchg()', without: cmpxchg_in_two_steps },
+  },
 );
+
+/** For atomic leaves: what is left of an addition without its atomicity. */
+export function* add_in_two_steps(word: Word, amount: number): Steps<number> {
+  const old = yield* READ_ONCE(word);
+  yield* WRITE_ONCE(word, old + amount);
+  return old;
+}
 
 /** Atomically adds and returns the value before. A full barrier. */
 export const fetch_add = leaf(
   function* fetch_add(word: Word, amount: number): Steps<number> {
     return yield* perform(addOp, [word, amount]);
   },
-  { address: [0] },
+  { address: [0], protects: { what: 'the atomicity of fetch_add()', without: add_in_two_steps } },
 );
 
 /** Atomically adds unless the value is `unless`; returns whether it did. A full barrier on success. */
@@ -129,7 +152,16 @@ export const atomic_add_unless = leaf(
   function* atomic_add_unless(word: Word, amount: number, unless: number): Steps<boolean> {
     return yield* perform(addUnlessOp, [word, amount, unless]);
   },
-  { address: [0] },
+  {
+    address: [0],
+    protects: {
+      what: 'the condition of atomic_add_unless()',
+      without: function* (word, amount) {
+        yield* fetch_add(word, amount);
+        return true;
+      },
+    },
+  },
 );
 
 const readEntryOp = defineOp('read_entry', {

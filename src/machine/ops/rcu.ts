@@ -127,8 +127,8 @@ const queueOp = defineOp('call_rcu', {
   },
 });
 
-function enqueue(m: Machine, who: Actor, [callback, args, effect]: QueueArgs): void {
-  const open = openSections(m);
+function enqueue(m: Machine, who: Actor, [callback, args, effect, waits]: QueueArgs): void {
+  const open = waits ? openSections(m) : NOBODY;
   effect?.(m);
   m.spawn(who, {
     fn: after_grace_period,
@@ -140,7 +140,14 @@ function enqueue(m: Machine, who: Actor, [callback, args, effect]: QueueArgs): v
   });
 }
 
-type QueueArgs = [callback: AnyFn, args: readonly unknown[], effect: ((m: Machine) => void) | null];
+const NOBODY: OpenSections = { cpus: [], tasks: [] };
+
+type QueueArgs = [
+  callback: AnyFn,
+  args: readonly unknown[],
+  effect: ((m: Machine) => void) | null,
+  waits: boolean,
+];
 
 /** Runs `callback(...args)` after a grace period that begins now. */
 export function* queue_callback(
@@ -148,7 +155,16 @@ export function* queue_callback(
   args: readonly unknown[],
   effect?: ((m: Machine) => void) | null,
 ): Steps<void> {
-  yield* perform(queueOp, [callback, args, effect ?? null]);
+  yield* perform(queueOp, [callback, args, effect ?? null, true]);
+}
+
+/** The same without a grace period: it runs whenever it likes, still as somebody else. */
+export function* queue_callback_at_once(
+  callback: AnyFn,
+  args: readonly unknown[],
+  effect?: ((m: Machine) => void) | null,
+): Steps<void> {
+  yield* perform(queueOp, [callback, args, effect ?? null, false]);
 }
 
 const snapshotOp = defineOp('start_grace_period', {

@@ -10,6 +10,7 @@ import {
   DETAILS,
   LAYOUTS,
   MODELS,
+  RUN_FORMS,
   USUAL_WIDTH,
   oneOf,
   parseJsonForm,
@@ -134,16 +135,31 @@ function replayCommand(program: Command): Command {
   return program
     .command('replay')
     .description('print the diagram of one run')
-    .argument('<token>', 'as printed by check after `Replay:`')
+    .argument('<token>', 'as printed by check after `Replay:`; or a run as JSON, run.json')
     .argument('[file]', 'the scenario file, if the scenario is not a built-in one')
     .addHelpText('after', AFTER_REPLAY)
     .optionsGroup('What is replayed:')
     .addOption(modelOption())
+    .option('--machine <name>', 'this architecture, as for matrix')
+    .addOption(
+      new Option('--on <variant>', 'follow it in another variant: where does it stop?').conflicts(
+        'minimize',
+      ),
+    )
+    .option('--minimize', 'search for the shortest run that violates in the same way')
     .optionsGroup('Form of the result:')
     .addOption(
       jsonOption('a document; with =lines on one line').conflicts(['quiet', ...TEXT_OPTIONS]),
     )
     .addOption(quietOption('print nothing; the exit code says whether the run is still there'))
+    .addOption(
+      new Option(
+        `--as <${RUN_FORMS.join('|')}>`,
+        'a form for mail, a page, a picture, a trace viewer',
+      )
+        .argParser(oneOf('--as', RUN_FORMS))
+        .conflicts(['json', 'quiet', 'layout']),
+    )
     .optionsGroup('Text and diagrams:')
     .addOption(widthOption())
     .addOption(layoutOption())

@@ -1,5 +1,8 @@
 import type { ErrorDetails } from '../base/errors.ts';
 import type { MemoryModel } from '../machine/store-buffers.ts';
+import type { Followed } from '../report/follow.ts';
+import type { ImportedStep } from '../scenario/import.ts';
+import type { ViolationKind } from '../machine/violation.ts';
 import type { MatrixCell, RunReport, VariantResult } from '../scenario/result.ts';
 import type { MessagePort } from 'node:worker_threads';
 import type { Hunt, Limits, Progress } from '../scenario/check.ts';
@@ -43,9 +46,27 @@ export type Expectation = VariantResult['expected'];
 export interface ReplayJob {
   readonly kind: 'replay';
   readonly file: string;
-  readonly token: string;
+  readonly wanted: ReplayWanted;
   /** Null: as the variant declares, or as its token's fingerprint says. */
   readonly model: MemoryModel | null;
+  /** Name of an architecture; null: as declared. */
+  readonly machine: string | null;
+  /** The variant to follow the schedule in; null: its own. */
+  readonly on: string | null;
+  /** Search for the shortest run that violates in the same way. */
+  readonly minimize: boolean;
+}
+
+/** A run as its token names it, or as a JSON document tells it. */
+export interface ReplayWanted {
+  readonly token: string | null;
+  readonly scenario: string;
+  readonly variant: string;
+  readonly kind: ViolationKind | null;
+  /** What it is about: for a property its name. */
+  readonly object: string | null;
+  /** Empty if there is a token only. */
+  readonly steps: readonly ImportedStep[];
 }
 
 export interface WorkerInput {
@@ -97,6 +118,9 @@ export interface Replayed {
   readonly run: RunReport;
   /** The fingerprint as it is now, if the token has another one. */
   readonly otherVersion: string | null;
+  readonly followed: Followed | null;
+  /** With --minimize: what it was before, or why that is not known. */
+  readonly before: { readonly switches: number; readonly steps: number } | string | null;
 }
 
 /** An error as data. */

@@ -22,7 +22,7 @@ import type {
   ShareRequest,
   WorkerInput,
 } from './protocol.ts';
-import { replay } from './replay-run.ts';
+import { replayJob } from './replay-run.ts';
 import { reportError } from './report-error.ts';
 import type { ShardJob } from './shard-threads.ts';
 import { ThreadDied, ThreadPool } from './thread-pool.ts';
@@ -128,7 +128,7 @@ async function replayOne(job: ReplayJob): Promise<void> {
   const [loaded] = await loadScenarios([job.file], fail, loading);
   if (!loaded) return;
   try {
-    post({ kind: 'replayed', replayed: replay(loaded.scenario, job.token, job.model) });
+    post({ kind: 'replayed', replayed: replayJob(loaded.scenario, job, stopped) });
   } catch (error) {
     fail(error, job.file);
   }

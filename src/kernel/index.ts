@@ -1,7 +1,19 @@
 /** `gracewalk/linux`: kernel functions and primitives under the kernel's names. */
 export { new_mm, new_page, pmd_off, pte_off, pte_table, kernel_of } from './boot.ts';
 export type { Mappings, MmOptions } from './boot.ts';
-export type { Folio, Kernel, Mm, Page, PerCpu, Pmd, Pmdp, Pte, Ptep, Vma } from './mm/types.ts';
+export type {
+  Folio,
+  Kernel,
+  Mm,
+  Page,
+  PerCpu,
+  Pmd,
+  Pmdp,
+  Pte,
+  Ptep,
+  TlbContext,
+  Vma,
+} from './mm/types.ts';
 export { PAGE_SIZE } from './mm/layout.ts';
 
 export * from '../machine/ops/memory.ts';
@@ -14,6 +26,7 @@ export {
   preempt_enable,
   send_ipi,
 } from '../machine/ops/processor.ts';
+export { invalidate_local, load_root } from '../machine/ops/tlb.ts';
 export { foreign_owner } from '../machine/ops/pages.ts';
 export { smp_mb, smp_rmb, smp_wmb } from '../machine/ops/store-buffer.ts';
 

@@ -1,5 +1,6 @@
 import { GracewalkError } from '../base/errors.ts';
 import { parseStack } from '../base/site.ts';
+import type { ArchDescriptor } from './arch.ts';
 import { Activation, TracingNeeded, outside, within, type Frame, type PatchTable } from './fn.ts';
 import { outOfRounds } from './ops/control.ts';
 import { sameArgument, sameOp, traced, type Op, type Steps } from './op.ts';
@@ -65,6 +66,7 @@ export class Coroutine {
   private readonly begin: () => Steps<unknown>;
   private readonly patches: PatchTable;
   private readonly cpu: number;
+  private readonly arch: ArchDescriptor | null;
   private readonly traced: boolean;
   private readonly statistics: TrieStatistics;
   private live: Live | null = null;
@@ -72,12 +74,19 @@ export class Coroutine {
   constructor(
     name: string,
     begin: () => Steps<unknown>,
-    options: { patches: PatchTable; cpu: number; traced: boolean; statistics: TrieStatistics },
+    options: {
+      patches: PatchTable;
+      cpu: number;
+      arch?: ArchDescriptor;
+      traced: boolean;
+      statistics: TrieStatistics;
+    },
   ) {
     this.name = name;
     this.begin = begin;
     this.patches = options.patches;
     this.cpu = options.cpu;
+    this.arch = options.arch ?? null;
     this.traced = options.traced;
     this.statistics = options.statistics;
     const activation = this.activation();
@@ -95,7 +104,7 @@ export class Coroutine {
 
   private activation(tracing = false): Activation {
     const protections = new ProtectionState(this.name, this.patches.without, this.protections);
-    return new Activation(this.patches, this.cpu, protections, tracing);
+    return new Activation(this.patches, this.cpu, protections, tracing, this.arch);
   }
 
   /** The node after `node` receives `value`. `wrote`: the step changed something (see `TrieNode.wrote`). */

@@ -1,5 +1,6 @@
 import { GracewalkError, type Site } from '../base/errors.ts';
 import { parseStack } from '../base/site.ts';
+import type { ArchDescriptor } from './arch.ts';
 import type { Steps } from './op.ts';
 import { ProtectionState, type Protection, type Section } from './protection.ts';
 
@@ -80,6 +81,7 @@ export class Activation {
   calls = 0;
   readonly patches: PatchTable;
   readonly cpu: number;
+  readonly arch: ArchDescriptor | null;
   /** Patched functions and functions whose return somebody asked about, as they happen. */
   readonly returned: { fn: AnyFn; value: unknown }[] = [];
   readonly entered: Set<unknown> = new Set();
@@ -96,9 +98,11 @@ export class Activation {
     cpu: number,
     protections: ProtectionState = new ProtectionState('', undefined, new Map()),
     tracing = false,
+    arch: ArchDescriptor | null = null,
   ) {
     this.patches = patches;
     this.cpu = cpu;
+    this.arch = arch;
     this.protections = protections;
     this.tracing = tracing;
   }
@@ -153,6 +157,14 @@ export function currentActivation(): Activation | null {
 /** The CPU of the actor that is being advanced: tasks stay on theirs, so this is no access. */
 export function smp_processor_id(): number {
   return current ? current.cpu : -1;
+}
+
+/** What the kernel is compiled for: constant, so asking is no access. */
+export function this_arch(): ArchDescriptor {
+  if (current?.arch) return current.arch;
+  throw new GracewalkError('E122', 'an operation asks for the architecture where nothing runs', {
+    help: 'kernel functions are for actors, delegated to with `yield*`',
+  });
 }
 
 const machinery = /\/machine\/(fn|op|coroutine|ops\/control)\.[jt]s$/;

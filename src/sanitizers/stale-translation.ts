@@ -1,6 +1,7 @@
 import type { Actor } from '../machine/actor.ts';
 import { isOut, type Cpu } from '../machine/cpu.ts';
 import type { Machine, Sanitizer } from '../machine/machine.ts';
+import { TORN } from '../machine/halves.ts';
 import { FREE, lifeGeneration, lifeState } from '../machine/memory.ts';
 import type { Translation } from '../machine/translations.ts';
 
@@ -44,6 +45,7 @@ export const stale_translation: Sanitizer = {
   },
 
   reachable(machine, who, cpu, frame, generation) {
+    if (generation === TORN) return; // nobody ever stored that: torn-entry
     const { life, name } = machine.memory.info(frame);
     const now = machine.cells.get(life);
     if (lifeState(now) !== FREE && lifeGeneration(now) === generation) return;

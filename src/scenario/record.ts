@@ -29,10 +29,10 @@ export function recordRun(program: Program, schedule: Schedule, options: RecordO
 }
 
 /** Follows a token's schedule; throws E601 where it no longer fits. */
-export function replayRun(program: Program, text: string, options: RecordOptions): RunReport {
+export function replayRun(program: Program, text: string, options: RecordOptions): Recorder {
   const recorder = new Recorder(program, options);
   for (const segment of decodeSchedule(text)) recorder.segment(segment);
-  return recorder.report();
+  return recorder;
 }
 
 /** Executes steps of a run and writes each down. */
@@ -217,7 +217,7 @@ export class Recorder {
 
   report(): RunReport {
     const { run, options } = this;
-    const stuck = run.enabledMask() === 0;
+    const stuck = run.enabledActors().isEmpty();
     if (stuck && !this.violation) {
       const found = endViolations(run, run.ending()).find((violation) => this.isShown(violation));
       if (found) this.violation = reported(found);

@@ -181,6 +181,22 @@ export interface VariantResult {
   readonly assumptions: readonly string[];
 }
 
+/** Where a schedule that was followed in another variant stops, and why. */
+export interface Stop {
+  /** The step of the run followed that cannot come here. */
+  readonly due: Step;
+  /** Who would have to take it. */
+  readonly actor: string;
+  /** So many steps were taken here before; those behind are what happens instead. */
+  readonly followed: number;
+  readonly kind: 'waits' | 'instead' | 'finished' | 'absent';
+  /** `waits`: for what, and in which function, if that is another one than that of the step. */
+  readonly waitsFor: string | null;
+  readonly at: string | null;
+  /** `instead`: who has to wait when the actor goes on, and for what. */
+  readonly held: { readonly actor: string; readonly waitsFor: string } | null;
+}
+
 /** One cell of the table of variants, machines and memory models: a result, or the reason why there is none. */
 export interface MatrixCell {
   readonly scenario: string;

@@ -34,6 +34,12 @@ export interface AllocationSettings {
 }
 
 export interface ScenarioDefinition<S> {
+  /** For people: what the scenario is about, in one line. */
+  readonly title?: string;
+  /** Where it comes from: commit, advisory or message. */
+  readonly citation?: string;
+  /** What happened and what was done about it, in one paragraph. */
+  readonly story?: string;
   readonly machine: MachineSpecification;
   /** `sc` (the default): every store is in memory at once. `tso`: store buffers, as x86 has them. */
   readonly model?: MemoryModel;

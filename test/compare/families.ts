@@ -1,3 +1,4 @@
+import type { Half } from '../../src/machine/arch.ts';
 import type { Random } from './random.ts';
 import {
   PAGES,
@@ -39,6 +40,8 @@ export interface Family {
   readonly frames?: boolean;
   readonly tables?: boolean;
   readonly slab?: boolean;
+  /** Entries are read and written by halves. */
+  readonly split?: boolean;
   /** A host actor with these statements, and virtual CPUs. */
   readonly host?: readonly (readonly [weight: number, make: Maker])[];
   readonly shared?: boolean;
@@ -146,6 +149,16 @@ const setEntry: Maker = (r) => {
 const xchgEntry: Maker = (r) => {
   const at = entry(r);
   return { op: 'xchg-entry', entry: at, target: entryTarget(r, at) };
+};
+const half = (r: Random): Half => r.of(['low', 'high']);
+const readHalves: Maker = (r) => ({ op: 'read-halves', entry: entry(r), first: half(r) });
+const writeHalf: Maker = (r) => {
+  const at = entry(r);
+  return { op: 'write-half', entry: at, half: half(r), target: entryTarget(r, at) };
+};
+const xchgLow: Maker = (r) => {
+  const at = entry(r);
+  return { op: 'xchg-low', entry: at, half: 'low', target: entryTarget(r, at) };
 };
 const mapPage: Maker = (r) => ({ op: 'map-page', entry: r.between(3, 5) });
 const scope = (r: Random): Scope => ({
@@ -449,6 +462,28 @@ export const FAMILIES: Readonly<Record<string, Family>> = {
     callbacks: [
       [3, write],
       [1, read],
+    ],
+  },
+  halves: {
+    split: true,
+    tables: true,
+    pointers: 1,
+    actors: [2, 3],
+    length: [1, 3],
+    statements: [
+      [4, readHalves],
+      [6, writeHalf],
+      [2, xchgLow],
+      [2, readEntry],
+      [1, setEntry],
+      [2, xchgEntry],
+      [1, derefRead],
+      [2, lookup],
+      [1, invalidate],
+      [0.5, loadRoot],
+      [0.5, freeNamed],
+      [0.5, gone],
+      [0.5, branch(writeHalf, readHalves)],
     ],
   },
   slabs: {

@@ -35,3 +35,9 @@ export const two_levels: ArchDescriptor = {
     MAX_TABLE_BATCH: 4,
   },
 };
+
+/** The same, read and written by halves. */
+export const two_halves: ArchDescriptor = {
+  ...two_levels,
+  access: { load: ['low', 'high', 'low'], set: ['high', 'low'], clear: ['low', 'high'] },
+};

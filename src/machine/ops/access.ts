@@ -4,7 +4,7 @@ import { PAGE_SIZE, type Entry, type Page, type Word } from '../memory.ts';
 import { defineOp, perform, type Steps } from '../op.ts';
 import type { Translation } from '../translations.ts';
 import { indexAt, levelAt } from '../walk.ts';
-import { storeEntry } from './memory.ts';
+import { storeEntry } from './entry-store.ts';
 
 /**
  * Accesses of user code: a load or store at a virtual address, by whoever runs on the CPU.

@@ -1,15 +1,19 @@
-import type { Actor } from '../actor.ts';
-import type { Machine } from '../machine.ts';
-import { refuseNarrow, type Entry, type EntryPointer, type Word } from '../memory.ts';
+import { refuseNarrow, type Entry, type Word } from '../memory.ts';
 import { defineOp, perform, type Steps } from '../op.ts';
 import { leaf } from '../fn.ts';
 import { lockedUnless } from './control.ts';
+import {
+  asStored,
+  describeStore,
+  follow,
+  mayStore,
+  storeEntry,
+  type Place,
+} from './entry-store.ts';
+
+export type { Place } from './entry-store.ts';
 
 /** Plain and atomic accesses to words. Every one first follows its pointer: see `Machine.dereference`. */
-
-function follow(m: Machine, who: Actor, word: Word): boolean {
-  return m.dereference(who, word.frame, word.generation, word.name);
-}
 
 const readOp = defineOp('read', {
   ordering: 'none',
@@ -160,9 +164,6 @@ export const atomic_add_unless = leaf(
   },
 );
 
-/** A word, or a pointer to a table entry computed from a value that was read. */
-export type Place = Word | EntryPointer;
-
 const readEntryOp = defineOp('read_entry', {
   ordering: 'guarded', // a load, but where only a part of it could be forwarded it waits
   guard: (read, m, who, [place]: [Place]) =>
@@ -174,29 +175,13 @@ const readEntryOp = defineOp('read_entry', {
   describe: (m, _who, _args, value) => ({ comment: m.describeEntry(value as Entry) }),
 });
 
-/** The bits of an empty entry are the architecture's. */
-function asStored(m: Machine, word: Word, value: Entry): Entry {
-  const level = word.frame < 0 ? -1 : m.cells.peek(m.memory.info(word.frame).level);
-  return value.none && level >= 0 ? m.memory.entry(m.arch.none(level), 0, level) : value;
-}
-
-/** An entry reaches memory: whoever can walk to it may cache it from now on. */
-export function storeEntry(m: Machine, who: Actor, word: Word, value: Entry): void {
-  const level = word.frame < 0 ? -1 : m.cells.peek(m.memory.info(word.frame).level);
-  const before = m.memory.peekWide(word);
-  m.memory.storeWide(word, value);
-  if (level < 0) return;
-  m.relink(before, m.memory.entry(value.bits, value.generation, level));
-  m.translations.entryStored(who, word.address, word.frame, level, value.bits);
-  for (const sanitizer of m.sanitizers) sanitizer.entryStored?.(m, who, word.address);
-}
-
 const writeEntryOp = defineOp('write_entry', {
   ordering: 'store', // translation caches see an entry when it reaches memory
   exec: (m, who, [place, value]: [Place, Entry]) => {
     const word = m.memory.resolve(place);
     if (!follow(m, who, word)) return undefined;
     refuseNarrow(word);
+    if (!mayStore(m, who, word, value)) return undefined;
     const stored = asStored(m, word, value);
     const act = (): void => storeEntry(m, who, word, stored);
     const remark = (): string | undefined => describeStore(m, place, value);
@@ -206,23 +191,11 @@ const writeEntryOp = defineOp('write_entry', {
   describe: (m, _who, [place, value]) => ({ comment: describeStore(m, place, value) }),
 });
 
-/** What a store to a table takes away, which is what the reader of a diagram wants to know. */
-function describeStore(m: Machine, place: Place, value: Entry): string | undefined {
-  const word = m.memory.resolve(place);
-  const access = m.cells.head[word.cell] as number;
-  const level = word.frame < 0 ? -1 : m.cells.peek(m.memory.info(word.frame).level);
-  if (level < 0 || access < m.cells.start) return undefined;
-  const before = m.arch.decode(level, BigInt((m.cells.old[access] as number) >>> 0));
-  const name = m.memory.frames[before.frame]?.name;
-  if (!before.present || !value.none || name === undefined) return undefined;
-  return before.table ? `${name} unlinked` : `${name} unmapped`;
-}
-
 const exchangeEntryOp = defineOp('xchg_entry', {
   ordering: 'full',
   exec: (m, who, [place, value]: [Place, Entry]): Entry => {
     const word = m.memory.resolve(place);
-    if (!follow(m, who, word)) return m.memory.entry(0n, 0);
+    if (!follow(m, who, word) || !mayStore(m, who, word, value)) return m.memory.entry(0n, 0);
     const old = m.memory.loadWide(word);
     storeEntry(m, who, word, asStored(m, word, value));
     return old;

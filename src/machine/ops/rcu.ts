@@ -55,6 +55,18 @@ export function allEnded(read: Reader, m: Machine, open: OpenSections): boolean 
   );
 }
 
+/** Who has not ended, for people: the CPUs and tasks by name. */
+function stillOpen(m: Machine, open: OpenSections): string[] {
+  const { cells } = m;
+  const cpus = open.cpus.filter(([cpu, count]) => cells.peek(m.cpu(cpu).quiescent) < count);
+  const tasks = open.tasks.filter(([task, count]) => cells.peek(m.cellsOf(task).rcuEnded) < count);
+  const names = [
+    ...cpus.map(([cpu]) => m.cpu(cpu).name),
+    ...tasks.map(([task]) => m.actor(task).name),
+  ];
+  return [...new Set(names)];
+}
+
 const nestOp = defineOp('rcu_nest', {
   ordering: 'store',
   exec: (m, who, [change]: [1 | -1]) => {
@@ -91,8 +103,7 @@ const graceOp = defineOp('grace_period', {
     return undefined;
   },
   describe: (_m, who) => ({ event: who.name }),
-  waitsFor: (m, _who, [open]) =>
-    `a grace period, held up by ${open.cpus.map(([cpu]) => m.cpu(cpu).name).join(', ')}`,
+  waitsFor: (m, _who, [open]) => `a grace period, held up by ${stillOpen(m, open).join(', ')}`,
 });
 
 const waitOp = defineOp('synchronize_rcu', {

@@ -62,4 +62,15 @@ export default scenario<State>('pv-tlb-flush', {
     // mm:C3 and M4.11: the thread's question with the RCU half removed.
     'pv, no rcu': fails('use-after-free', { patches: PV, config: NO_RCU }),
   },
+
+  ask: {
+    'what am I missing?': `
+      vCPU0                                vCPU1
+      pmdp_get_lockless()  -> pteA
+      <schedules out>
+                                           try_cmpxchg()  -> true
+                                           <pteA freed>
+      <schedules in>
+      ptep_get_lockless()`,
+  },
 });

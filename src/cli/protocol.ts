@@ -1,6 +1,7 @@
 import type { ErrorDetails } from '../base/errors.ts';
 import type { MemoryModel } from '../machine/store-buffers.ts';
 import type { RunReport, VariantResult } from '../scenario/result.ts';
+import type { AskResult } from '../ask/result.ts';
 import type { MessagePort } from 'node:worker_threads';
 import type { Hunt, Limits, Progress } from '../scenario/check.ts';
 
@@ -10,7 +11,7 @@ import type { Hunt, Limits, Progress } from '../scenario/check.ts';
  * Everything here survives a structured clone; errors travel as data.
  */
 
-export type Job = CheckJob | ReplayJob;
+export type Job = CheckJob | ReplayJob | AskJob;
 
 export interface CheckJob {
   readonly kind: 'check';
@@ -38,6 +39,18 @@ export interface ReplayJob {
   readonly model: MemoryModel | null;
 }
 
+export interface AskJob {
+  readonly kind: 'ask';
+  readonly file: string;
+  readonly variants: readonly string[];
+  readonly model: MemoryModel | null;
+  readonly limits: Limits;
+  readonly fixTypos: boolean;
+  readonly expected: AskResult['answer'] | null;
+  /** The text of a question; the title of one in the scenario; null: all of these. */
+  readonly question: { readonly name: string; readonly text: string } | string | null;
+}
+
 export interface WorkerInput {
   readonly job: Job;
   /** One Int32: not zero asks the search to stop. */
@@ -57,6 +70,7 @@ export type Message =
     }
   | { readonly kind: 'result'; readonly file: string; readonly result: VariantResult }
   | { readonly kind: 'replayed'; readonly replayed: Replayed }
+  | { readonly kind: 'asked'; readonly file: string; readonly result: AskResult }
   | {
       readonly kind: 'failed';
       readonly error: ReportedError;

@@ -10,10 +10,18 @@ import type { MemoryModel } from '../machine/store-buffers.ts';
 import { checkVariant, type CheckOptions } from '../scenario/check.ts';
 import type { ShardAnswer, ShardPool } from '../scenario/pass.ts';
 import { underModel, type Scenario } from '../scenario/scenario.ts';
+import { ask } from './ask-run.ts';
 import { expecting } from './expectation.ts';
 import { defaultMemoryLimit, heapMeter } from './heap.ts';
 import { loadScenarios, type Loaded } from './load-scenarios.ts';
-import type { CheckJob, Message, ReplayJob, ShareRequest, WorkerInput } from './protocol.ts';
+import type {
+  AskJob,
+  CheckJob,
+  Message,
+  ReplayJob,
+  ShareRequest,
+  WorkerInput,
+} from './protocol.ts';
 import { replay } from './replay-run.ts';
 import { reportError } from './report-error.ts';
 import type { ShardJob } from './shard-threads.ts';
@@ -53,6 +61,8 @@ async function check(job: CheckJob): Promise<void> {
       const asked = job.expect ? expecting(scenario, job.expect) : scenario;
       const result = checkVariant(asked, variant, {
         ...searchOptions(job, scenario, variant),
+        certify: job.certify,
+        hunt: job.hunt,
         pool: pool ? poolFor(pool, file) : undefined,
       });
       post({ kind: 'result', file, result });
@@ -84,13 +94,11 @@ function withModel({ file, scenario }: Loaded, model: MemoryModel): Loaded {
   return { file, scenario: underModel(scenario, model) };
 }
 
-function searchOptions(job: CheckJob, scenario: Scenario, variant: string): CheckOptions {
+function searchOptions(job: CheckJob | AskJob, scenario: Scenario, variant: string): CheckOptions {
   const memory = job.limits.memory ?? defaultMemoryLimit();
   let reported = now();
   return {
     limits: { ...job.limits, memory },
-    certify: job.certify,
-    hunt: job.hunt,
     now,
     shouldStop: stopped,
     heapUsed: heapMeter(memory, now),
@@ -123,6 +131,13 @@ process.exit = () => {
 // What a timer or a promise of a scenario's throws has nobody above it.
 process.on('uncaughtException', (error) => fail(error, last));
 
-await (input.job.kind === 'check' ? check(input.job) : replayOne(input.job));
+const { job } = input;
+if (job.kind === 'check') await check(job);
+else if (job.kind === 'replay') await replayOne(job);
+else {
+  const options = (scenario: Scenario, variant: string): CheckOptions =>
+    searchOptions(job, scenario, variant);
+  await ask(job, { fail, loading, stopped, options, post });
+}
 await new Promise((resolve) => void setImmediate(resolve)); // for rejections that nobody handled
 post({ kind: 'done' });

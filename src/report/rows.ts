@@ -56,7 +56,7 @@ const TELLING: ReadonlySet<string> = new Set(['call_rcu', 'send_ipi', 'wait_ipi'
  * CPU does that another notices, and how the violator protects itself.
  */
 function worthShowing(run: RunReport, step: Step): boolean {
-  if (step.violation || step.meets || TELLING.has(step.op)) return true;
+  if (step.violation || step.meets || step.asked || TELLING.has(step.op)) return true;
   if (step.event) return step.flushes === undefined;
   const { violation } = run;
   if (!violation) return false;

@@ -80,6 +80,7 @@ const SCENARIO_FIELDS: readonly string[] = [
   'always',
   'sometimes',
   'variants',
+  'ask',
 ];
 
 const VARIANT_FIELDS: readonly string[] = [

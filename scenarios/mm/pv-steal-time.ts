@@ -33,7 +33,7 @@ const PV = patch(flush_tlb_multi, kvm_flush_tlb_multi);
 function* kvm_flush_tlb_multi_by_store(cpumask: readonly number[], info: FlushInfo): Steps<void> {
   const flushmask: number[] = [];
   for (const cpu of cpumask) {
-    const src = info.mm.kernel.cpus[cpu] as PerCpu;
+    const src = info.kernel.cpus[cpu] as PerCpu;
     const state = yield* READ_ONCE(src.preempted);
     if (state & KVM_VCPU_PREEMPTED) {
       yield* WRITE_ONCE(src.preempted, state | KVM_VCPU_FLUSH_TLB);

@@ -5,6 +5,7 @@ import type {
   DecodedEntry,
   EntryAccess,
   HardwareWrites,
+  LeafMarks,
   LeafPermissions,
 } from '../machine/arch.ts';
 import { Decoder, type Decoded } from './decode.ts';
@@ -147,6 +148,23 @@ function touchByBits(entry: Decoded, bits: bigint, write: boolean): bigint | nul
   return after;
 }
 
+/** Sets and clears the bits that say `writable` and `dirty`, where the format has a bit for each. */
+function changeMarks({ format }: Decoded, bits: bigint, { writable, dirty }: LeafMarks): bigint {
+  const marks = {
+    write: writable,
+    'no-write': writable === undefined ? undefined : !writable,
+    dirty,
+  };
+  let after = bits;
+  for (const { low, role } of format.fields) {
+    const on =
+      role === undefined ? undefined : (marks as Record<string, boolean | undefined>)[role];
+    const bit = 1n << BigInt(low);
+    if (on !== undefined) after = on ? after | bit : after & ~bit;
+  }
+  return after;
+}
+
 /** The descriptor of a machine whose processors walk these tables. */
 export function machineOf(
   kind: TableKind,
@@ -168,8 +186,9 @@ export function machineOf(
       const seen = known[level] as Map<bigint, DecodedEntry>;
       let entry = seen.get(bits);
       if (!entry) {
-        const { present, table, none, writable, frame } = kind.decode(level, bits);
-        entry = Object.freeze({ present, table: present && table, none, writable, frame });
+        const { present, table, none, writable, dirty, frame } = kind.decode(level, bits);
+        const means = { present, table: present && table, none, writable, frame };
+        entry = Object.freeze({ ...means, dirty: dirty === true });
         seen.set(bits, entry);
       }
       return entry;
@@ -177,6 +196,7 @@ export function machineOf(
     none: (level) => kind.none(level),
     table: (level, frame) => kind.link(level, addressOf(frame)),
     leaf: (level, frame, permissions) => kind.map(level, addressOf(frame), permissions),
+    change: (level, bits, marks) => changeMarks(kind.decode(level, bits), bits, marks),
   };
   return Object.freeze(descriptor);
 }

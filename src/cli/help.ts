@@ -59,7 +59,21 @@ Exit codes: 0 the run is still there, 2 it is not, or bad input, 5 a fault.
 Examples, with the token in quotes as check prints it:
   gracewalk replay TOKEN                  the diagram again
   gracewalk replay TOKEN my-race.ts       of a scenario of one's own
-  gracewalk replay TOKEN --layout tagged --detail full`;
+  gracewalk replay TOKEN --layout tagged --detail full
+  gracewalk replay TOKEN --on 'pv, rcu'   where another variant stops it
+  gracewalk replay run.json --minimize    the shortest such run`;
+
+export const AFTER_MATRIX = `
+A cell is safe, the kinds of violation found, or - where the variant does not
+apply; the notes below the table say why.  Of a machine or model that a variant
+is not declared on, nothing is expected.
+
+Exit codes: 0 what is declared is as expected, 1 it is not, 2 bad input,
+3 a search did not end, 4 a declared variant is vacuous, 5 a fault.
+
+Examples:
+  gracewalk matrix targeted-ipi
+  gracewalk matrix pv-tlb-flush --machine x86_64 --machine arm64 --model sc`;
 
 export const AFTER_DECODE = `
 Exit codes: 0, or 2 for bad input or a result that could not be written.

@@ -19,12 +19,20 @@ import {
   whole,
 } from './options.ts';
 import { ENGINE_VERSION } from './package.ts';
+import { VIEW_VERBS, viewCommands } from './view-commands.ts';
 import { replay, type ReplayOptions } from './replay-command.ts';
 
 /** Of a hunt. */
 const MOST_RUNS = 1e12;
 
-export const VERBS: readonly string[] = ['check', 'ask', 'replay', ...ARCH_VERBS, 'help'];
+export const VERBS: readonly string[] = [
+  'check',
+  'ask',
+  'replay',
+  ...VIEW_VERBS,
+  ...ARCH_VERBS,
+  'help',
+];
 
 /** The verbs and their options. `finished` gets the exit code, `print` the text of --help and --version. */
 export function commands(
@@ -52,6 +60,7 @@ export function commands(
     async (token: string, file: string | undefined, options: ReplayOptions) =>
       finished(await replay(token, file, options)),
   );
+  viewCommands(program, finished);
   archCommands(program, finished);
   return program;
 }
@@ -167,11 +176,18 @@ function replayCommand(program: Command): Command {
   return program
     .command('replay')
     .description('print the diagram of one run')
-    .argument('<token>', 'as printed by check after `Replay:`')
+    .argument('<token>', 'as printed by check after `Replay:`; or a run as JSON, run.json')
     .argument('[file]', 'the scenario file, if the scenario is not a built-in one')
     .addHelpText('after', AFTER_REPLAY)
     .optionsGroup('What is replayed:')
     .addOption(modelOption())
+    .option('--machine <name>', 'this architecture, as for matrix')
+    .addOption(
+      new Option('--on <variant>', 'follow it in another variant: where does it stop?').conflicts(
+        'minimize',
+      ),
+    )
+    .option('--minimize', 'search for the shortest run that violates in the same way')
     .optionsGroup('Form of the result:')
     .addOption(
       jsonOption('a document; with =lines on one line').conflicts(['quiet', ...TEXT_OPTIONS]),

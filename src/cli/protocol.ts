@@ -1,7 +1,10 @@
 import type { ErrorDetails } from '../base/errors.ts';
 import type { MemoryModel } from '../machine/store-buffers.ts';
-import type { RunReport, VariantResult } from '../scenario/result.ts';
 import type { AskResult } from '../ask/result.ts';
+import type { Followed } from '../report/follow.ts';
+import type { ImportedStep } from '../scenario/import.ts';
+import type { ViolationKind } from '../machine/violation.ts';
+import type { MatrixCell, RunReport, VariantResult } from '../scenario/result.ts';
 import type { MessagePort } from 'node:worker_threads';
 import type { Hunt, Limits, Progress } from '../scenario/check.ts';
 
@@ -11,7 +14,7 @@ import type { Hunt, Limits, Progress } from '../scenario/check.ts';
  * Everything here survives a structured clone; errors travel as data.
  */
 
-export type Job = CheckJob | ReplayJob | AskJob;
+export type Job = CheckJob | ReplayJob | MatrixJob | AskJob;
 
 export interface CheckJob {
   readonly kind: 'check';
@@ -29,14 +32,42 @@ export interface CheckJob {
   readonly expect?: Expectation | undefined;
 }
 
+export interface MatrixJob {
+  readonly kind: 'matrix';
+  readonly files: readonly string[];
+  readonly variants: readonly string[];
+  /** Names of architectures; none: those that the scenarios declare. */
+  readonly machines: readonly string[];
+  readonly models: readonly MemoryModel[];
+  readonly limits: Limits;
+}
+
 export type Expectation = VariantResult['expected'];
 
 export interface ReplayJob {
   readonly kind: 'replay';
   readonly file: string;
-  readonly token: string;
+  readonly wanted: ReplayWanted;
   /** Null: as the variant declares, or as its token's fingerprint says. */
   readonly model: MemoryModel | null;
+  /** Name of an architecture; null: as declared. */
+  readonly machine: string | null;
+  /** The variant to follow the schedule in; null: its own. */
+  readonly on: string | null;
+  /** Search for the shortest run that violates in the same way. */
+  readonly minimize: boolean;
+}
+
+/** A run as its token names it, or as a JSON document tells it. */
+export interface ReplayWanted {
+  readonly token: string | null;
+  readonly scenario: string;
+  readonly variant: string;
+  readonly kind: ViolationKind | null;
+  /** What it is about: for a property its name. */
+  readonly object: string | null;
+  /** Empty if there is a token only. */
+  readonly steps: readonly ImportedStep[];
 }
 
 export interface AskJob {
@@ -71,6 +102,7 @@ export type Message =
   | { readonly kind: 'result'; readonly file: string; readonly result: VariantResult }
   | { readonly kind: 'replayed'; readonly replayed: Replayed }
   | { readonly kind: 'asked'; readonly file: string; readonly result: AskResult }
+  | { readonly kind: 'cell'; readonly cell: MatrixCell }
   | {
       readonly kind: 'failed';
       readonly error: ReportedError;
@@ -100,6 +132,9 @@ export interface Replayed {
   readonly run: RunReport;
   /** The fingerprint as it is now, if the token has another one. */
   readonly otherVersion: string | null;
+  readonly followed: Followed | null;
+  /** With --minimize: what it was before, or why that is not known. */
+  readonly before: { readonly switches: number; readonly steps: number } | string | null;
 }
 
 /** An error as data. */

@@ -1,4 +1,5 @@
 import { renderDiagram, type DiagramOptions } from '../report/diagram.ts';
+import { followedJson, renderFollowed } from '../report/follow.ts';
 import { runJson, toJson } from '../report/json.ts';
 import { renderKtap } from '../report/ktap.ts';
 import type { TextOptions } from '../report/text-options.ts';
@@ -84,22 +85,47 @@ export function renderReplay(replayed: Replayed, form: Form, options: RenderOpti
   }
 }
 
-function replayJson({ scenario, variant, token, run }: Replayed): Record<string, unknown> {
+function replayJson(replayed: Replayed): Record<string, unknown> {
+  const { scenario, variant, token, run, followed, before } = replayed;
   const head = { schema: 'gracewalk.run/1', engine: ENGINE_VERSION, scenario, variant, token };
-  return { ...head, violation: run.violation, ...runJson(run, sourceLines()) };
+  return {
+    ...head,
+    violation: run.violation,
+    ...(followed ? { followed: followedJson(run, followed, sourceLines()) } : {}),
+    ...(before === null ? {} : { before }),
+    ...runJson(run, sourceLines()),
+  };
 }
 
-function replayText({ scenario, variant, run }: Replayed, options: RenderOptions): string {
+function replayText(replayed: Replayed, options: RenderOptions): string {
+  const { scenario, variant, run, followed, before } = replayed;
   const { violation, waiting } = run;
+  if (followed) return `${renderFollowed(run, followed, diagramOptions(options))}\n`;
   const kind = violation ? painter(options.colored).bad(violation.kind) : 'no violation';
   const lines = [
     `${scenario} / ${variant}: ${kind}`,
     ...(violation ? ['', fold(violation.message, options.width)] : []),
     renderDiagram(run, diagramOptions(options)).trimEnd(),
     ...(waiting.length > 0 ? ['', ...waiting.map((line) => `${line}.`)] : []),
+    ...(before === null ? [] : ['', ...minimality(replayed, options.width)]),
   ];
   // The diagram is framed by blank lines, so that it can be selected and pasted.
   return `${lines.join('\n')}\n\n`;
+}
+
+function minimality({ run, before, token }: Replayed, width: number): string[] {
+  const was =
+    before === null || typeof before === 'string'
+      ? ''
+      : ` (was ${before.switches} switches, ${before.steps} steps)`;
+  return [
+    fold(
+      `Fewest context switches: ${run.switches}, and with these fewest steps: ${run.steps.length}${was}.`,
+      width,
+    ),
+    '',
+    `Replay: gracewalk replay '${token}'`,
+  ];
 }
 
 function textOptions(options: CheckRenderOptions): TextOptions {

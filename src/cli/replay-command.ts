@@ -2,17 +2,21 @@ import { existsSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { GracewalkError } from '../base/errors.ts';
 import type { MemoryModel } from '../machine/store-buffers.ts';
-import { parseToken, type Token } from '../scenario/token.ts';
+import { machineArch } from '../arch/machines.ts';
 import type { ExitCode } from './exit-code.ts';
 import { builtInScenarios, findScenario } from './find-scenarios.ts';
 import { formOf, type Detail, type FormOptions, type Layout } from './options.ts';
 import { SCENARIO_FOLDER } from './package.ts';
-import type { Replayed } from './protocol.ts';
+import { wantedRun } from './import-run.ts';
+import type { Replayed, ReplayWanted } from './protocol.ts';
 import { renderReplay } from './render.ts';
 import { Session, type CommonOptions } from './session.ts';
 
 export interface ReplayOptions extends CommonOptions, FormOptions {
   readonly model?: MemoryModel;
+  readonly machine?: string;
+  readonly on?: string;
+  readonly minimize?: boolean;
   readonly width: number;
   readonly layout: Layout;
   readonly detail: Detail;
@@ -24,11 +28,21 @@ export async function replay(
   file: string | undefined,
   options: ReplayOptions,
 ): Promise<ExitCode> {
-  const path = fileOf(parseToken(token), file);
+  const { machine } = options;
+  const wanted = wantedRun(token);
+  const path = fileOf(wanted, file);
   const session = new Session(options);
   let replayed: Replayed | null = null;
   const end = await session.run(
-    { kind: 'replay', file: path, token, model: options.model ?? null },
+    {
+      kind: 'replay',
+      file: path,
+      wanted,
+      model: options.model ?? null,
+      machine: machine === undefined ? null : machineArch(machine).name,
+      on: options.on ?? null,
+      minimize: options.minimize ?? false,
+    },
     (message) => {
       if (message.kind === 'failed') session.fail(message.error);
       if (message.kind === 'replayed') replayed = message.replayed;
@@ -51,7 +65,7 @@ async function show(replayed: Replayed, options: ReplayOptions, session: Session
 }
 
 /** The file named; else the built-in scenario; else a file here that is called like the scenario. */
-function fileOf({ scenario }: Token, file: string | undefined): string {
+function fileOf({ scenario }: ReplayWanted, file: string | undefined): string {
   const cwd = process.cwd();
   const builtIns = builtInScenarios(SCENARIO_FOLDER);
   if (file !== undefined) return findScenario(file, builtIns, cwd);

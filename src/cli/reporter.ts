@@ -82,6 +82,7 @@ class LinesReporter implements Reporter {
       case 'loading':
       case 'replayed':
       case 'asked':
+      case 'cell':
       case 'done':
         return '';
     }

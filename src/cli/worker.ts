@@ -14,15 +14,17 @@ import { ask } from './ask-run.ts';
 import { expecting } from './expectation.ts';
 import { defaultMemoryLimit, heapMeter } from './heap.ts';
 import { loadScenarios, type Loaded } from './load-scenarios.ts';
+import { matrixRun } from './matrix-run.ts';
 import type {
   AskJob,
   CheckJob,
+  MatrixJob,
   Message,
   ReplayJob,
   ShareRequest,
   WorkerInput,
 } from './protocol.ts';
-import { replay } from './replay-run.ts';
+import { replayJob } from './replay-run.ts';
 import { reportError } from './report-error.ts';
 import type { ShardJob } from './shard-threads.ts';
 import { ThreadDied, ThreadPool } from './thread-pool.ts';
@@ -61,8 +63,6 @@ async function check(job: CheckJob): Promise<void> {
       const asked = job.expect ? expecting(scenario, job.expect) : scenario;
       const result = checkVariant(asked, variant, {
         ...searchOptions(job, scenario, variant),
-        certify: job.certify,
-        hunt: job.hunt,
         pool: pool ? poolFor(pool, file) : undefined,
       });
       post({ kind: 'result', file, result });
@@ -94,11 +94,33 @@ function withModel({ file, scenario }: Loaded, model: MemoryModel): Loaded {
   return { file, scenario: underModel(scenario, model) };
 }
 
-function searchOptions(job: CheckJob | AskJob, scenario: Scenario, variant: string): CheckOptions {
+async function askAll(job: AskJob): Promise<void> {
+  const options = (scenario: Scenario, variant: string): CheckOptions =>
+    searchOptions(job, scenario, variant);
+  await ask(job, { fail, loading, stopped, options, post });
+}
+
+async function matrix(job: MatrixJob): Promise<void> {
+  const loaded = await loadScenarios(job.files, fail, loading);
+  matrixRun(job, loaded, {
+    post,
+    fail,
+    stopped,
+    options: (scenario, variant) => searchOptions(job, scenario, variant),
+  });
+}
+
+function searchOptions(
+  job: Pick<CheckJob, 'limits'> & Partial<Pick<CheckJob, 'certify' | 'hunt'>>,
+  scenario: Scenario,
+  variant: string,
+): CheckOptions {
   const memory = job.limits.memory ?? defaultMemoryLimit();
   let reported = now();
   return {
     limits: { ...job.limits, memory },
+    certify: job.certify ?? false,
+    hunt: job.hunt,
     now,
     shouldStop: stopped,
     heapUsed: heapMeter(memory, now),
@@ -114,7 +136,7 @@ async function replayOne(job: ReplayJob): Promise<void> {
   const [loaded] = await loadScenarios([job.file], fail, loading);
   if (!loaded) return;
   try {
-    post({ kind: 'replayed', replayed: replay(loaded.scenario, job.token, job.model) });
+    post({ kind: 'replayed', replayed: replayJob(loaded.scenario, job, stopped) });
   } catch (error) {
     fail(error, job.file);
   }
@@ -131,13 +153,14 @@ process.exit = () => {
 // What a timer or a promise of a scenario's throws has nobody above it.
 process.on('uncaughtException', (error) => fail(error, last));
 
-const { job } = input;
-if (job.kind === 'check') await check(job);
-else if (job.kind === 'replay') await replayOne(job);
-else {
-  const options = (scenario: Scenario, variant: string): CheckOptions =>
-    searchOptions(job, scenario, variant);
-  await ask(job, { fail, loading, stopped, options, post });
+async function work(): Promise<void> {
+  const { job } = input;
+  if (job.kind === 'check') await check(job);
+  else if (job.kind === 'matrix') await matrix(job);
+  else if (job.kind === 'ask') await askAll(job);
+  else await replayOne(job);
 }
+
+await work();
 await new Promise((resolve) => void setImmediate(resolve)); // for rejections that nobody handled
 post({ kind: 'done' });

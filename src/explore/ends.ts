@@ -1,3 +1,4 @@
+import type { Actor } from '../machine/actor.ts';
 import type { TrieNode } from '../machine/coroutine.ts';
 import { TASK, isOut, type Cpu } from '../machine/cpu.ts';
 import type { ActorResult } from '../machine/machine.ts';
@@ -40,19 +41,19 @@ function deadlock(run: Run): Violation {
   };
 }
 
-/** Every actor that has not finished, and what it waits for. */
+/** Every actor that cannot go on although it has not finished, and what it waits for. */
 export function waiting(run: Run): { readonly name: string; readonly what: string }[] {
   const { machine } = run;
   const list: { name: string; what: string }[] = [];
   run.order.forEach((index) => {
     const node = run.nodes[index];
-    if (!node?.op || !run.isAlive(index)) return;
+    if (!node?.op || !run.isAlive(index) || run.enabled(index)) return;
     const who = machine.actor(index);
     if (who.daemon) return;
     const cpu = machine.cpus[who.cpu];
     const paused = cpu && who.kind === 'task' && !isOwnCondition(run, node, index);
     const reason = paused
-      ? withoutCpu(run, cpu)
+      ? withoutCpu(run, cpu, who)
       : (node.op.def.waitsFor?.(machine, who, node.op.args) ?? node.op.def.name);
     list.push({ name: who.name, what: reason });
   });
@@ -60,9 +61,10 @@ export function waiting(run: Run): { readonly name: string; readonly what: strin
 }
 
 /** Why a task cannot go on that could, had it its CPU. */
-function withoutCpu({ now, machine }: Run, cpu: Cpu): string {
+function withoutCpu({ now, machine }: Run, cpu: Cpu, who: Actor): string {
   if (isOut(now, cpu)) return `the host to run ${cpu.name}`;
   if (now.get(cpu.run) !== TASK) return `${cpu.name} to return from its interrupt handler`;
+  if (!who.shared) return 'its stores to reach memory';
   return `${cpu.name}, which runs ${machine.actor(now.get(cpu.task) - 1).name}`;
 }
 

@@ -137,6 +137,7 @@ export class Run {
       coroutine = new Coroutine(actor.name, begin, {
         patches,
         cpu: actor.cpu,
+        arch: this.machine.arch,
         traced,
         statistics: this.statistics,
       });

@@ -12,11 +12,16 @@ import type { Program, Run } from './run.ts';
  */
 
 /** Begins the actors, the last one first. The function returned begins them again, and compares. */
-export function bornBackwards({ actors, patches }: Program): () => void {
+export function bornBackwards({ actors, patches, machine }: Program): () => void {
   const roots = [...actors].reverse().map(({ actor, begin }) => {
     const statistics = { nodes: 0, generators: 0 };
-    return new Coroutine(actor.name, begin, { patches, cpu: actor.cpu, traced: true, statistics })
-      .root;
+    return new Coroutine(actor.name, begin, {
+      patches,
+      cpu: actor.cpu,
+      arch: machine.arch,
+      traced: true,
+      statistics,
+    }).root;
   });
   return () => {
     for (const root of roots) root.coroutine.relive()(root);

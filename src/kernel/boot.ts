@@ -1,5 +1,4 @@
 import { GracewalkError } from '../base/errors.ts';
-import type { Actor } from '../machine/actor.ts';
 import type { ArchDescriptor, KernelConfig } from '../machine/arch.ts';
 import type { Machine } from '../machine/machine.ts';
 import {
@@ -13,7 +12,9 @@ import {
   type Word,
 } from '../machine/memory.ts';
 import { indexAt, levelAt, walk } from '../machine/walk.ts';
-import type { Folio, Kernel, Mm, PerCpu, Pmdp } from './mm/types.ts';
+import { cache_mm, load_mm, tlb_state } from './boot-tlb.ts';
+import type { RmapPlace } from './mm/rmap.ts';
+import type { Folio, Kernel, Mm, PerCpu, Pmdp, Ptep, Vma } from './mm/types.ts';
 
 /**
  * The initial state: the kernel's per-CPU data, address spaces and pages as a scenario finds them. Nothing
@@ -24,7 +25,6 @@ import type { Folio, Kernel, Mm, PerCpu, Pmdp } from './mm/types.ts';
 export function kernel_of(machine: Machine): Kernel {
   const known = machine.objects.get('kernel') as Kernel | undefined;
   if (known) return known;
-  const variable = (name: string): Word => machine.memory.variable(name);
   const config = machine.settings.config as Partial<KernelConfig> | undefined;
   const kernel: Kernel = Object.freeze({
     arch: machine.arch,
@@ -33,14 +33,14 @@ export function kernel_of(machine: Machine): Kernel {
       const { fields, refcount } = machine.memory.info(frame);
       return { ...fields, _refcount: refcount };
     },
+    rmap: ({ frame }: Page): readonly RmapPlace[] => rmapOf(machine).get(frame) ?? [],
     gfp_nowait: (machine.settings.gfp_nowait as Kernel['gfp_nowait'] | undefined) ?? 'ok',
+    mms: new Map(),
     cpus: machine.cpus.map(({ index, name }): PerCpu =>
       Object.freeze({
         cpu: index,
         name,
-        loaded_mm: variable(`cpu_tlbstate(${name}).loaded_mm`),
-        tlb_gen: variable(`cpu_tlbstate(${name}).tlb_gen`),
-        is_lazy: variable(`cpu_tlbstate_shared(${name}).is_lazy`),
+        ...tlb_state(machine, name),
         preempted: machine.memory.variable(`steal_time(${name}).preempted`, 0, [
           '0',
           'KVM_VCPU_PREEMPTED',
@@ -52,6 +52,13 @@ export function kernel_of(machine: Machine): Kernel {
   });
   machine.objects.set('kernel', kernel);
   return kernel;
+}
+
+/** By frame: where each page is mapped when the scenario begins. */
+function rmapOf(machine: Machine): Map<number, RmapPlace[]> {
+  let known = machine.objects.get('rmap') as Map<number, RmapPlace[]> | undefined;
+  if (!known) machine.objects.set('rmap', (known = new Map()));
+  return known;
 }
 
 /** A live page with `refs` references that the scenario itself keeps, besides one per mapping. */
@@ -93,14 +100,14 @@ function put_entry(machine: Machine, table: Page, index: number, bits: bigint): 
   machine.memory.storeWide(word, machine.memory.entry(bits, 1));
 }
 
-/** The walks of mm/gup.c and mm/memory.c are written out: pgd, pud, pmd, pte, and pages of 4 KiB. */
+/** PAGE_SIZE is a constant of the protocols: 4 KiB. An entry is one word. */
 function refuse_unwalkable(arch: ArchDescriptor): void {
-  if (arch.levels.length === 4 && arch.pageShift === PAGE_SHIFT) return;
+  const whole = arch.access.load.every((part) => part === 'whole');
+  if (whole && arch.pageShift === PAGE_SHIFT) return;
+  const has = whole ? `pages of ${2 ** (arch.pageShift - 10)} KiB` : 'entries of two halves';
   throw new GracewalkError('E130', `the protocols cannot run on ${arch.title} yet`, {
-    notes: [
-      `they walk 4 levels of tables with pages of 4 KiB; it has ${arch.levels.length} levels`,
-    ],
-    help: 'use x86_64, arm64, powerpc_radix, s390 or riscv as they are without options',
+    notes: [`they know pages of 4 KiB and entries of one word; it has ${has}`],
+    help: 'use x86_64, s390, riscv, or arm64 and powerpc_radix without options',
   });
 }
 
@@ -112,7 +119,13 @@ export type Mappings = Readonly<Record<number, Page>>;
 export interface MmOptions {
   /** Names of the CPUs that run the address space; all by default. */
   readonly on?: readonly string[];
+  /** CPUs that have switched away from it: what they cached of it is still there, under its tag. */
+  readonly ran_on?: readonly string[];
+  /** CPUs whose bit is set in its mask; those that run it by default. */
+  readonly cpumask?: readonly string[];
   readonly writable?: boolean;
+  /** mapping->i_mmap_rwsem of the file that it maps; by default its pages are anonymous. */
+  readonly rwsem?: Word;
 }
 
 /**
@@ -168,12 +181,34 @@ export function new_mm(
       indexAt(arch, 0, address),
       arch.leaf(0, page.frame, { writable: options.writable ?? true }),
     );
-    const { refcount } = memory.info(page.frame);
-    machine.cells.values[refcount.cell] = (machine.cells.values[refcount.cell] as number) + 1;
+    const { fields, refcount } = memory.info(page.frame);
+    for (const { cell } of [refcount, fields._mapcount]) {
+      machine.cells.values[cell] = (machine.cells.values[cell] as number) + 1;
+    }
   }
   machine.objects.set('leaf tables', count);
   const mapped = Object.keys(mappings).map(Number);
-  return load(machine, kernel, name, root, { ptl, mapped }, options);
+  const rwsem = options.rwsem ?? memory.variable(`anon_vma(${name})->rwsem`);
+  const vmas = areas(machine, name, mapped, rwsem);
+  const mm = load(machine, kernel, name, root, { ptl, mapped, vmas }, options);
+  for (const [key, { frame }] of Object.entries(mappings)) {
+    const address = Number(key);
+    const vma = vmas.find(({ start, end }) => address >= start && address < end) as Vma;
+    const places = rmapOf(machine).get(frame) ?? [];
+    rmapOf(machine).set(frame, [...places, Object.freeze({ mm, vma, address })]);
+  }
+  return mm;
+}
+
+/** One VMA for each run of neighbouring addresses. */
+function areas(machine: Machine, name: string, mapped: readonly number[], rwsem: Word): Vma[] {
+  const starts = mapped.filter((address) => !mapped.includes(address - PAGE_SIZE));
+  return starts.map((start) => {
+    let end = start + PAGE_SIZE;
+    while (mapped.includes(end)) end += PAGE_SIZE;
+    const linked = machine.memory.variable(`vma(${name}, 0x${start.toString(16)})->linked`, 1);
+    return Object.freeze({ start, end, rwsem, linked });
+  });
 }
 
 function uniqueName(machine: Machine, kind: string): string {
@@ -188,12 +223,12 @@ function load(
   kernel: Kernel,
   name: string,
   root: Page,
-  tree: Pick<Mm, 'ptl' | 'mapped'>,
+  tree: Pick<Mm, 'ptl' | 'mapped' | 'vmas'>,
   options: MmOptions,
 ): Mm {
   const { memory } = machine;
   const id = root.frame;
-  const runs = (cpu: string): boolean => options.on?.includes(cpu) ?? true;
+  const { on = machine.cpus.map((cpu) => cpu.name), ran_on = [], cpumask = on } = options;
   const mm: Mm = Object.freeze({
     name,
     id,
@@ -201,32 +236,19 @@ function load(
     pgd: root.frame,
     mmap_lock: memory.variable(`${name}->mmap_lock`),
     cpumask: machine.cpus.map((cpu) =>
-      memory.variable(`mm_cpumask(${name})[${cpu.name}]`, runs(cpu.name) ? 1 : 0),
+      memory.variable(`mm_cpumask(${name})[${cpu.name}]`, cpumask.includes(cpu.name) ? 1 : 0),
     ),
     tlb_gen: memory.variable(`${name}->context.tlb_gen`, 1),
     tlb_flush_pending: memory.variable(`${name}->tlb_flush_pending`),
     ...tree,
   });
+  (kernel.mms as Map<number, Mm>).set(id, mm);
   for (const cpu of machine.cpus) {
-    if (!runs(cpu.name)) continue;
-    const own = kernel.cpus[cpu.index] as PerCpu;
-    machine.cells.values[own.loaded_mm.cell] = id;
-    machine.cells.values[own.tlb_gen.cell] = 1;
-    machine.translations.loadRoot(NOBODY, cpu, root.frame, true);
+    if (ran_on.includes(cpu.name)) cache_mm(machine, cpu, mm);
+    if (on.includes(cpu.name)) load_mm(machine, cpu, mm);
   }
   return mm;
 }
-
-const NOBODY: Actor = Object.freeze({
-  index: 0,
-  name: 'setup',
-  column: '',
-  cpu: -1,
-  kind: 'host',
-  daemon: true,
-  shared: false,
-  creator: -1,
-});
 
 /** Where the entry for `addr` in the table at `level` is when the scenario begins. */
 function entry_at(machine: Machine, mm: Mm, addr: number, level: number): EntryPointer {
@@ -243,4 +265,9 @@ export function pte_table(machine: Machine, mm: Mm, addr: number): Page {
 /** Pointer to the PMD entry for `addr`, as it is when the scenario begins. */
 export function pmd_off(machine: Machine, mm: Mm, addr: number): Pmdp {
   return entry_at(machine, mm, addr, 1);
+}
+
+/** Pointer to the leaf entry for `addr`, as it is when the scenario begins. */
+export function pte_off(machine: Machine, mm: Mm, addr: number): Ptep {
+  return entry_at(machine, mm, addr, 0);
 }

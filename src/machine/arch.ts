@@ -22,6 +22,8 @@ export interface ArchDescriptor {
   table(level: number, frame: number): bigint;
   /** An entry that maps page `frame`. */
   leaf(level: number, frame: number, permissions: LeafPermissions): bigint;
+  /** The entry with other marks and permissions, as pte_mkclean() and pte_wrprotect() make it. */
+  change(level: number, bits: bigint, marks: LeafMarks): bigint;
   /** Its processors reorder accesses in ways that x86-TSO does not. */
   readonly weaklyOrdered?: true;
   /** How a TLB shootdown reaches other CPUs: by an interrupt they must take, or without their help. */
@@ -49,12 +51,19 @@ export interface DecodedEntry {
   /** pXd_none(): nothing is mapped there and nothing is remembered. */
   readonly none: boolean;
   readonly writable: boolean;
+  /** Somebody has written through it; false where entries do not say so. */
+  readonly dirty?: boolean;
   /** Page frame number of the page or table. */
   readonly frame: number;
 }
 
 export interface LeafPermissions {
   readonly writable: boolean;
+}
+
+export interface LeafMarks {
+  readonly writable?: boolean;
+  readonly dirty?: boolean;
 }
 
 /** A half of an entry that the kernel accesses by itself. */

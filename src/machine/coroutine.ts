@@ -1,8 +1,10 @@
 import { GracewalkError } from '../base/errors.ts';
 import { parseStack } from '../base/site.ts';
+import type { ArchDescriptor } from './arch.ts';
 import { Activation, TracingNeeded, outside, within, type Frame, type PatchTable } from './fn.ts';
 import { outOfRounds } from './ops/control.ts';
 import { sameArgument, sameOp, traced, type Op, type Steps } from './op.ts';
+import { ProtectionState, type Protections } from './protection.ts';
 
 /**
  * A coroutine is a trie, not a replay.
@@ -59,9 +61,12 @@ export class Coroutine {
   readonly name: string;
   /** Every `fn` that any history has entered (for: was the patched function ever called?). */
   readonly entered: Set<unknown> = new Set();
+  /** Every protection that any history has come by. */
+  readonly protections: Protections = new Map();
   private readonly begin: () => Steps<unknown>;
   private readonly patches: PatchTable;
   private readonly cpu: number;
+  private readonly arch: ArchDescriptor | null;
   private readonly traced: boolean;
   private readonly statistics: TrieStatistics;
   private live: Live | null = null;
@@ -69,15 +74,22 @@ export class Coroutine {
   constructor(
     name: string,
     begin: () => Steps<unknown>,
-    options: { patches: PatchTable; cpu: number; traced: boolean; statistics: TrieStatistics },
+    options: {
+      patches: PatchTable;
+      cpu: number;
+      arch?: ArchDescriptor;
+      traced: boolean;
+      statistics: TrieStatistics;
+    },
   ) {
     this.name = name;
     this.begin = begin;
     this.patches = options.patches;
     this.cpu = options.cpu;
+    this.arch = options.arch ?? null;
     this.traced = options.traced;
     this.statistics = options.statistics;
-    const activation = new Activation(this.patches, this.cpu);
+    const activation = this.activation();
     const steps = within(activation, () => begin());
     if (typeof (steps as Partial<Steps<unknown>> | undefined)?.next !== 'function') {
       throw new GracewalkError('E119', `what ${name} does is no generator`, {
@@ -88,6 +100,11 @@ export class Coroutine {
     this.statistics.generators++;
     this.root = this.node(steps, activation, null, undefined, false);
     this.live = { steps, activation, node: this.root };
+  }
+
+  private activation(tracing = false): Activation {
+    const protections = new ProtectionState(this.name, this.patches.without, this.protections);
+    return new Activation(this.patches, this.cpu, protections, tracing, this.arch);
   }
 
   /** The node after `node` receives `value`. `wrote`: the step changed something (see `TrieNode.wrote`). */
@@ -152,7 +169,7 @@ export class Coroutine {
       if (!(error instanceof TracingNeeded)) throw error;
       const values = [received];
       for (let at = parent; at; at = at.parent) values.push(at.received);
-      const activation = new Activation(this.patches, this.cpu, true);
+      const activation = this.activation(true);
       const steps = within(activation, () => this.begin());
       for (const value of values.reverse()) advance(steps, activation, value, false);
       activation.finish();
@@ -165,7 +182,7 @@ export class Coroutine {
     const path: TrieNode[] = [];
     for (let at: TrieNode | null = node; at; at = at.parent) path.push(at);
     path.reverse();
-    const activation = new Activation(this.patches, this.cpu);
+    const activation = this.activation();
     this.statistics.generators++;
     const steps = within(activation, () => this.begin());
     for (const expected of path) {
@@ -179,7 +196,7 @@ export class Coroutine {
 
   /** A second life of this actor, to be led beside the others' (see explore/verify.ts). */
   relive(): (expected: TrieNode) => void {
-    const activation = new Activation(this.patches, this.cpu);
+    const activation = this.activation();
     this.statistics.generators++;
     const steps = within(activation, () => this.begin());
     return (expected) => {

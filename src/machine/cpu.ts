@@ -25,6 +25,8 @@ export interface Cpu {
   readonly root: Cell;
   /** Satellite of `root`: the frame's generation when it was loaded. */
   readonly rootGeneration: Cell;
+  /** Satellite of `root`: the tag (PCID, ASID) that it was loaded under. */
+  readonly tag: Cell;
   /** 1: no user code of the loaded address space runs (lazy TLB mode). */
   readonly lazy: Cell;
   /** Interned set of frames that `tlb` holds translations to. */
@@ -46,6 +48,7 @@ export function makeCpu(cells: Cells, index: number, name: string, virtual: bool
     quiescent: cells.allocate(),
     root: cells.allocate(),
     rootGeneration: cells.allocate(),
+    tag: cells.allocate(),
     lazy: cells.allocate(),
     tlbFrames: cells.allocate(),
   };

@@ -1,6 +1,8 @@
 import { GracewalkError, type Site } from '../base/errors.ts';
 import { parseStack } from '../base/site.ts';
+import type { ArchDescriptor } from './arch.ts';
 import type { Steps } from './op.ts';
+import { ProtectionState, type Protection, type Section } from './protection.ts';
 
 /**
  * Kernel functions. `fn(function* name(...) {...})` gives the function a frame in diagrams and makes it
@@ -15,16 +17,22 @@ export interface KernelFn<A extends readonly unknown[], V> {
   readonly body: (...args: A) => Steps<V>;
   readonly isLeaf: boolean;
   readonly title: string;
-  readonly options: FnOptions;
+  readonly options: FnOptions<A, V>;
 }
 
-export interface FnOptions {
+export interface FnOptions<A extends readonly unknown[], V> {
   /** Not a kernel function but gracewalk's own scaffolding: no frame in diagrams. */
   readonly hidden?: boolean;
   /** The CPU does not execute this itself: printed as `<event>`. */
   readonly event?: string;
   /** Arguments the kernel passes by address, by position: printed with `&`. */
   readonly address?: readonly number[];
+  /** It is there so that others do no harm, and can be taken away. */
+  readonly protects?: Protection<A, V>;
+  /** Ends a section that a protection opens, and does nothing where that was taken away. */
+  readonly closes?: Section;
+  /** Protects for its caller: what it waits for is what its caller waits for. */
+  readonly onBehalf?: boolean;
 }
 
 export type AnyFn = KernelFn<never[], unknown>;
@@ -37,7 +45,14 @@ export interface Patch {
   readonly site: Site | null;
 }
 
-export type PatchTable = ReadonlyMap<unknown, (...args: never[]) => Steps<unknown>>;
+type Replacement = (...args: never[]) => Steps<unknown>;
+
+/** How a program differs from the kernel's functions as they are written. */
+export interface PatchTable {
+  get(target: unknown): Replacement | undefined;
+  /** Names of protections that are not there. */
+  readonly without?: ReadonlySet<string>;
+}
 
 /** A function activation: what a diagram indents by. */
 export interface Frame {
@@ -46,6 +61,8 @@ export interface Frame {
   readonly call: number;
   /** The caller's frame. */
   readonly up: Frame | null;
+  /** The name of the protection that this call is, if it is one (see protection.ts). */
+  protection: string | null;
   readonly depth: number;
 }
 
@@ -64,9 +81,11 @@ export class Activation {
   calls = 0;
   readonly patches: PatchTable;
   readonly cpu: number;
+  readonly arch: ArchDescriptor | null;
   /** Patched functions and functions whose return somebody asked about, as they happen. */
   readonly returned: { fn: AnyFn; value: unknown }[] = [];
   readonly entered: Set<unknown> = new Set();
+  readonly protections: ProtectionState;
   /** Loops over `bounded` that are running, and the first one that ran out of rounds. */
   bounds = 0;
   exhausted: { readonly limit: number; readonly at: Error } | null = null;
@@ -74,9 +93,17 @@ export class Activation {
   /** Remember where each call was made: only to explain a mistake, because it costs much. */
   private readonly tracing: boolean;
 
-  constructor(patches: PatchTable, cpu: number, tracing = false) {
+  constructor(
+    patches: PatchTable,
+    cpu: number,
+    protections: ProtectionState = new ProtectionState('', undefined, new Map()),
+    tracing = false,
+    arch: ArchDescriptor | null = null,
+  ) {
     this.patches = patches;
     this.cpu = cpu;
+    this.arch = arch;
+    this.protections = protections;
     this.tracing = tracing;
   }
 
@@ -132,6 +159,14 @@ export function smp_processor_id(): number {
   return current ? current.cpu : -1;
 }
 
+/** What the kernel is compiled for: constant, so asking is no access. */
+export function this_arch(): ArchDescriptor {
+  if (current?.arch) return current.arch;
+  throw new GracewalkError('E122', 'an operation asks for the architecture where nothing runs', {
+    help: 'kernel functions are for actors, delegated to with `yield*`',
+  });
+}
+
 const machinery = /\/machine\/(fn|op|coroutine|ops\/control)\.[jt]s$/;
 
 /** Leaves out the positions that are gracewalk's own plumbing. */
@@ -145,11 +180,24 @@ function noGenerator(name: string): GracewalkError {
   });
 }
 
+function* nothing<A extends readonly unknown[], V>(..._args: A): Steps<V> {
+  return undefined as V;
+}
+
 function make<A extends readonly unknown[], V>(
   body: (...args: A) => Steps<V>,
   isLeaf: boolean,
-  options: FnOptions,
+  options: FnOptions<A, V>,
 ): KernelFn<A, V> {
+  const { protects, closes } = options;
+  /** Is this call a protection that was taken away, or the end of one? */
+  const isGone = (activation: Activation, args: A): boolean => {
+    const { protections, frame } = activation;
+    if (closes !== undefined) return protections.close(closes);
+    if (protects === undefined) return false;
+    return protections.enter(protects as unknown as Protection<A, never>, args, frame as Frame);
+  };
+
   function* invoke(self: { steps: object | null }, args: A): Steps<V> {
     const activation = current as Activation;
     if (self.steps) activation.started(self.steps);
@@ -158,15 +206,19 @@ function make<A extends readonly unknown[], V>(
       fn: made as unknown as AnyFn,
       call: activation.calls++,
       up,
+      protection: null,
       depth: up ? up.depth + 1 : 0,
     };
     activation.entered.add(made);
+    const gone = isGone(activation, args);
     const patched = activation.patches.get(made) as ((...args: A) => Steps<V>) | undefined;
+    const steps = gone ? (protects?.without ?? nothing<A, V>) : (patched ?? body);
     try {
-      const inner = (patched ?? body)(...args);
+      const inner = steps(...args);
       if (typeof (inner as Partial<Steps<V>> | undefined)?.next !== 'function')
         throw noGenerator(body.name);
       const value = yield* inner;
+      if (protects?.opens && value !== false) activation.protections.open(protects.opens, gone);
       activation.returned.push({ fn: made as unknown as AnyFn, value });
       return value;
     } finally {
@@ -187,14 +239,14 @@ function make<A extends readonly unknown[], V>(
 
 export function fn<A extends readonly unknown[], V>(
   body: (...args: A) => Steps<V>,
-  options: FnOptions = {},
+  options: FnOptions<A, NoInfer<V>> = {},
 ): KernelFn<A, V> {
   return make(body, false, options);
 }
 
 export function leaf<A extends readonly unknown[], V>(
   body: (...args: A) => Steps<V>,
-  options: FnOptions = {},
+  options: FnOptions<A, NoInfer<V>> = {},
 ): KernelFn<A, V> {
   return make(body, true, options);
 }

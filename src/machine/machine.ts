@@ -1,12 +1,12 @@
 import { GracewalkError } from '../base/errors.ts';
 import { FINISHED, RUNNING, type Actor } from './actor.ts';
-import type { ArchDescriptor } from './arch.ts';
+import type { ArchDescriptor, Half } from './arch.ts';
 import { Cells, Interner, type Cell, type Reader } from './cells.ts';
 import { TASK, isOut, makeCpu, taskMayRun, type Cpu } from './cpu.ts';
 import type { AnyFn } from './fn.ts';
+import { TORN, type EntryHalf } from './halves.ts';
 import {
   FREE,
-  LOW_MASK,
   Memory,
   lifeGeneration,
   lifeState,
@@ -18,6 +18,8 @@ import {
 import type { Op } from './op.ts';
 import type { MappingClaim } from './ops/pages.ts';
 import type { OpenSections } from './ops/rcu.ts';
+import { refuseWhole } from './refusals.ts';
+import type { SplitWords } from './split-words.ts';
 import { StoreBuffers, type Deferred, type MemoryModel } from './store-buffers.ts';
 import { Translations } from './translations.ts';
 import type { Violation } from './violation.ts';
@@ -44,6 +46,15 @@ export interface Sanitizer {
   reachable?(machine: Machine, who: Actor, cpu: Cpu, frame: number, generation: number): void;
   /** An op that may sleep is about to. `false` if it must not. */
   mightSleep?(machine: Machine, who: Actor, what: string): boolean;
+  /**
+   * Somebody relies on an entry that he has read: `what` he does with it. `false` if he must not. Called for
+   * torn entries only.
+   */
+  torn?(machine: Machine, who: Actor, frame: number, what: string): boolean;
+  /** Hardware has set a mark (accessed, dirty) in an entry by itself. */
+  hardwareMarked?(machine: Machine, entry: Word): void;
+  /** A store of user code has reached memory. */
+  userStored?(machine: Machine, who: Actor, store: UserStore): void;
   /** A word of a page table was stored. */
   entryStored?(machine: Machine, who: Actor, address: number): void;
   /** A lookup has taken a reference on `page`, which it claims is mapped. */
@@ -52,6 +63,13 @@ export interface Sanitizer {
   settle?(machine: Machine, who: Actor, page: Page | null): void;
   /** The run has ended with every actor finished: a final state. */
   quiescence?(machine: Machine, results: readonly ActorResult[]): void;
+}
+
+/** What user code stored, where it meant to store it. */
+export interface UserStore {
+  readonly root: number;
+  readonly address: number;
+  readonly bits: bigint;
 }
 
 export interface ActorResult {
@@ -127,9 +145,9 @@ export class Machine {
   private readonly actorCells: ActorCells[] = [];
 
   constructor(options: MachineOptions) {
-    this.arch = options.arch;
     const buffered = options.model === 'tso';
     this.memory = new Memory(this.cells, options.arch, buffered);
+    this.arch = this.memory.arch;
     this.buffers = buffered ? new StoreBuffers(this) : null;
     this.cpus = options.cpus.map((cpu, at) => makeCpu(this.cells, at, cpu.name, cpu.virtual));
     this.sanitizers = options.sanitizers ?? [];
@@ -213,11 +231,22 @@ export class Machine {
     this.found.push(violation);
   }
 
+  /** Is the frame not any more what it was when a pointer to it was made? */
+  dangles(frame: number, generation: number): boolean {
+    const life = this.cells.get(this.memory.info(frame).life);
+    return lifeState(life) === FREE || lifeGeneration(life) !== generation;
+  }
+
+  /** Level of the page table that the frame holds by now, or -1. */
+  levelOf(frame: number): number {
+    return frame < 0 ? -1 : this.cells.peek(this.memory.info(frame).level);
+  }
+
   /** Follows a pointer into a frame. `false`: it dangles, and the step must not go on. */
   dereference(who: Actor, frame: number, generation: number, what: string): boolean {
     if (frame < 0) return true;
-    const life = this.cells.get(this.memory.info(frame).life);
-    if (lifeState(life) !== FREE && lifeGeneration(life) === generation) return true;
+    if (!this.isWhole(who, frame, generation, 'follows')) return false;
+    if (!this.dangles(frame, generation)) return true;
     let allowed = true;
     for (const sanitizer of this.sanitizers) {
       if (sanitizer.dereference?.(this, who, frame, generation, what) === false) allowed = false;
@@ -225,18 +254,32 @@ export class Machine {
     return allowed;
   }
 
+  /** Is the entry with this pointer one that somebody stored? `what` is what `who` does with it. */
+  isWhole(who: Actor, frame: number, generation: number, what: string): boolean {
+    if (generation !== TORN) return true;
+    let allowed = true;
+    for (const sanitizer of this.sanitizers) {
+      if (sanitizer.torn?.(this, who, frame, what) === false) allowed = false;
+    }
+    return allowed;
+  }
+
   /** Loads a word as `who` sees it: what its CPU has buffered for the word comes before memory. */
   load(who: Actor, word: Word): number {
-    const own = this.buffers?.forwarded(this.cells, who, word);
-    if (own === undefined) return this.memory.load(word);
-    return typeof own === 'number' ? own : Number(own.bits & LOW_MASK) | 0;
+    return this.buffers?.forwardedNumber(this.cells, who, word) ?? this.memory.load(word);
   }
 
   loadWide(who: Actor, word: Word): Entry {
     const own = this.buffers?.forwarded(this.cells, who, word);
-    if (own === undefined || typeof own === 'number') return this.memory.loadWide(word);
+    if (own === undefined) return this.memory.loadWide(word);
     const level = word.frame < 0 ? -1 : this.cells.peek(this.memory.info(word.frame).level);
     return this.memory.entry(own.bits, own.generation, level);
+  }
+
+  loadHalf(who: Actor, word: Word, half: Half): EntryHalf {
+    refuseWhole(this.memory, word);
+    const own = this.buffers?.forwardedHalf(this.cells, who, word, half);
+    return own ?? (this.memory.halves as SplitWords).load(word, half);
   }
 
   store(who: Actor, word: Word, value: number): void {

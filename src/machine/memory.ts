@@ -1,13 +1,21 @@
-import { GracewalkError } from '../base/errors.ts';
 import type { ArchDescriptor, DecodedEntry } from './arch.ts';
 import { Interner, type Cell, type Cells } from './cells.ts';
+import { FrameNumbers } from './frame-numbers.ts';
+import { highBits, isSplit, lowBits, type Stored } from './halves.ts';
+import { FREE, lifeGeneration, makeLife } from './life.ts';
+import { refuseLarge, refuseNarrow } from './refusals.ts';
+import { SplitWords } from './split-words.ts';
+
+export * from './life.ts';
+export { refuseLarge, refuseNarrow } from './refusals.ts';
 
 /**
  * Physical memory: typed words, page frames and their lifetimes.
  *
  * A word is one or two cells, so that the halves of a 64-bit entry can be read apart where an architecture
- * does so. Words of a frame lose their contents when the frame is handed out again (an epoch beside each
- * word, compared with the frame's generation), because most of the bugs that matter need real reuse.
+ * does so (split-words.ts); elsewhere the high half is a satellite of the low one. Words of a frame lose
+ * their contents when the frame is handed out again (an epoch beside each word, compared with the frame's
+ * generation), because most of the bugs that matter need real reuse.
  *
  * Pointers carry a generation, beside the word and never in its bits: the generation in force when the
  * pointer was made. A dereference compares it with the frame's present one (the idea of tag-based KASAN).
@@ -18,25 +26,6 @@ import { Interner, type Cell, type Cells } from './cells.ts';
 export const STATIC_BASE: number = 2 ** 40;
 export const PAGE_SHIFT = 12;
 export const PAGE_SIZE: number = 1 << PAGE_SHIFT;
-
-/** What a frame is, the low bits of its life cell; the generation is above. */
-export const FREE = 0;
-export const ALLOCATED = 1;
-/** Unlinked and handed to RCU, not yet returned to the allocator. */
-export const PENDING = 2;
-/** Handed out to an owner outside the scenario. */
-export const FOREIGN = 3;
-const LIFE_BITS = 2;
-
-export function lifeState(life: number): number {
-  return life & ((1 << LIFE_BITS) - 1);
-}
-export function lifeGeneration(life: number): number {
-  return life >> LIFE_BITS;
-}
-export function makeLife(generation: number, state: number): number {
-  return (generation << LIFE_BITS) | state;
-}
 
 /** A pointer to a word, as actors hold it. Interned and frozen: equal pointers are the same object. */
 export interface Word {
@@ -53,6 +42,8 @@ export interface Word {
   readonly high: Cell;
   readonly target: Cell;
   readonly epoch: Cell;
+  /** With entries in halves, instead of generations: which values the low and the high half are of. */
+  readonly highTarget: Cell;
 }
 
 /** A pointer to entry `index` of the table in `frame`, as actors compute it from a value they read. */
@@ -66,10 +57,7 @@ export interface EntryPointer {
  * The value of a wide word: 64 bits, and the generation of the frame they point to; for a word of a page
  * table also what the bits mean at its level. Interned, frozen. Equal entries have equal `bits`.
  */
-export interface Entry extends DecodedEntry {
-  readonly bits: bigint;
-  readonly generation: number;
-}
+export interface Entry extends DecodedEntry, Stored {}
 
 /** A page frame as actors hold it (`struct page *`). Interned, frozen. */
 export interface Page {
@@ -115,10 +103,10 @@ interface WordCells {
   readonly high: Cell;
   readonly target: Cell;
   readonly epoch: Cell;
+  readonly highTarget: Cell;
   readonly name: string;
 }
 
-export const LOW_MASK = 0xffffffffn;
 const notAnEntry: DecodedEntry = {
   present: false,
   table: false,
@@ -126,26 +114,6 @@ const notAnEntry: DecodedEntry = {
   writable: false,
   frame: -1,
 };
-
-export function refuseNarrow(word: Word): void {
-  if (word.high !== 0) return;
-  throw new GracewalkError('E116', `${word.name} is a 32-bit word, not a page-table entry`, {
-    help: 'READ_ONCE and WRITE_ONCE access plain words',
-  });
-}
-
-/** Refuses what no 32-bit word can hold. */
-export function refuseLarge(word: Word, value: number): void {
-  if (typeof value === 'number' && (value | 0) === value) return;
-  const kind = typeof value === 'number' ? '' : `${typeof value} `;
-  throw new GracewalkError(
-    'E121',
-    `${kind}${String(value)} does not fit ${word.name}, a 32-bit word`,
-    {
-      help: 'plain words hold whole numbers from -2^31 to 2^31 - 1',
-    },
-  );
-}
 
 export class Memory {
   readonly frames: FrameInfo[] = [];
@@ -155,7 +123,7 @@ export class Memory {
   private readonly entries: Map<bigint, Entry>[][] = [];
   private readonly pages: Page[][] = [];
   private readonly tables: number[][] = [];
-  private readonly valueNames: Map<Cell, readonly string[]> = new Map();
+  private readonly valueNames: Map<Cell, Readonly<Record<number, string>>> = new Map();
   private nextStatic = STATIC_BASE;
   /** Freed frames that may be handed out again: how many, and (satellite) which. */
   readonly freeCount: Cell;
@@ -167,12 +135,17 @@ export class Memory {
    */
   private readonly writtenFrom: Map<Cell, Cell> | null;
   private readonly cells: Cells;
-  private readonly arch: ArchDescriptor;
+  /** Frames that have chosen numbers; and the descriptor in which frames are indices. */
+  readonly numbers: FrameNumbers = new FrameNumbers((name) => this.frame(name).index);
+  readonly arch: ArchDescriptor;
+  /** Where the halves of entries are accessed apart: each then has its own footprint. */
+  readonly halves: SplitWords | null;
 
   constructor(cells: Cells, arch: ArchDescriptor, buffered: boolean) {
     this.writtenFrom = buffered ? new Map() : null;
     this.cells = cells;
-    this.arch = arch;
+    this.arch = this.numbers.descriptor(arch);
+    this.halves = isSplit(arch) ? new SplitWords(cells, this) : null;
     this.freeCount = cells.allocate();
     this.sets.id([]);
     this.freeSet = cells.allocate();
@@ -199,6 +172,7 @@ export class Memory {
         high: word ? this.cells.allocate() : 0,
         target: word ? this.cells.allocate() : 0,
         epoch: word ? this.cells.allocate() : 0,
+        highTarget: word && this.halves ? this.cells.allocate() : 0,
         name: name ?? this.nameOf(address),
       };
       this.words.set(address, cells);
@@ -216,9 +190,9 @@ export class Memory {
   }
 
   /** A named 32-bit word of static kernel memory. `values` names some of its values, for diagrams. */
-  variable(name: string, initial = 0, values: readonly string[] = []): Word {
+  variable(name: string, initial = 0, values?: Readonly<Record<number, string>>): Word {
     const word = this.at(this.reserve(8), 0, name, initial, false);
-    if (values.length > 0) this.valueNames.set(word.cell, values);
+    if (values) this.valueNames.set(word.cell, values);
     return word;
   }
 
@@ -236,6 +210,15 @@ export class Memory {
   /** The words of a frame that anybody ever pointed to, by ascending address. */
   wordsOf(frame: number): readonly number[] {
     return [...(this.tables[frame] ?? [])].sort((a, b) => a - b);
+  }
+
+  /** Everything that anybody ever pointed to, as a pointer of the present; for people, so nothing is recorded. */
+  everyWord(): Word[] {
+    return [...this.words.keys()].map((address) => {
+      const frame = address < STATIC_BASE ? Math.floor(address / PAGE_SIZE) : -1;
+      const life = frame < 0 ? 0 : this.cells.peek(this.info(frame).life);
+      return this.at(address, lifeGeneration(life));
+    });
   }
 
   /** A page frame, free at first. Equal names are the same frame in every order. */
@@ -292,7 +275,7 @@ export class Memory {
   }
 
   /** What a word of a fresh table (or of any other fresh frame) says. */
-  private none(level: number): Entry {
+  none(level: number): Entry {
     return this.entry(level < 0 ? 0n : this.arch.none(level), 0, level);
   }
 
@@ -310,6 +293,10 @@ export class Memory {
       level = cells.peek(info.level);
       if (cells.peek(word.epoch) !== lifeGeneration(cells.peek(info.life))) return this.none(level);
     }
+    if (this.halves !== null) {
+      const { bits, generation } = this.halves.peek(word);
+      return this.entry(bits, generation, level);
+    }
     const low = BigInt(cells.peek(word.cell) >>> 0);
     const high = BigInt(cells.peek(word.high) >>> 0);
     return this.entry((high << 32n) | low, cells.peek(word.target), level);
@@ -318,15 +305,20 @@ export class Memory {
   loadWide(word: Word): Entry {
     refuseNarrow(word);
     this.cells.get(word.cell);
+    if (this.halves !== null) this.cells.get(word.high);
     return this.peekWide(word);
   }
 
-  storeWide(word: Word, value: Entry): void {
+  storeWide(word: Word, value: Stored): void {
     refuseNarrow(word);
     const { cells } = this;
-    if (this.writtenFrom !== null) this.overwrite(word.cell);
-    cells.set(word.cell, Number(value.bits & LOW_MASK) | 0);
-    cells.poke(word.high, Number(value.bits >> 32n) | 0);
+    if (this.halves !== null) {
+      this.halves.storeWide(word, value);
+      return;
+    }
+    this.overwrite(word.cell);
+    cells.set(word.cell, lowBits(value) | 0);
+    cells.poke(word.high, highBits(value) | 0);
     cells.poke(word.target, value.generation);
     if (word.frame >= 0) {
       cells.poke(word.epoch, lifeGeneration(cells.peek(this.info(word.frame).life)));
@@ -343,23 +335,27 @@ export class Memory {
 
   store(word: Word, value: number): void {
     refuseLarge(word, value);
-    if (this.writtenFrom !== null) this.overwrite(word.cell);
+    if (this.halves !== null && word.high !== 0) {
+      this.halves.storeNumber(word, value);
+      return;
+    }
+    this.overwrite(word.cell);
     this.cells.set(word.cell, value);
     if (word.frame >= 0) {
       this.cells.set(word.epoch, lifeGeneration(this.cells.peek(this.info(word.frame).life)));
     }
   }
 
-  /** The word has just been written by a buffered store; `overwritten` is what the next store to it sets. */
-  storedFrom(word: Word, overwritten: Cell): void {
+  /** The cell has just been written by a buffered store; `overwritten` is what the next store to it sets. */
+  storedFrom(cell: Cell, overwritten: Cell): void {
     const map = this.writtenFrom as Map<Cell, Cell>;
-    let last = map.get(word.cell);
-    if (last === undefined) map.set(word.cell, (last = this.cells.allocate()));
+    let last = map.get(cell);
+    if (last === undefined) map.set(cell, (last = this.cells.allocate()));
     this.cells.poke(last, overwritten);
   }
 
   /** Tells those whose loads the buffered store before this one still served. */
-  private overwrite(word: Cell): void {
+  overwrite(word: Cell): void {
     const last = this.writtenFrom?.get(word);
     if (last === undefined) return;
     const overwritten = this.cells.peek(last);

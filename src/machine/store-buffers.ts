@@ -1,6 +1,8 @@
 import type { Actor } from './actor.ts';
 import { Interner, type Cell, type Cells, type Reader } from './cells.ts';
 import type { Cpu } from './cpu.ts';
+import { LOW_MASK, withHalf, type EntryHalf } from './halves.ts';
+import type { Half } from './arch.ts';
 import type { Machine } from './machine.ts';
 import type { Entry, Word } from './memory.ts';
 import type { Steps } from './op.ts';
@@ -34,7 +36,7 @@ export interface Deferred {
   readonly identity?: object;
   /** For stores: where, and what this CPU's loads find there meanwhile. */
   readonly word?: Word;
-  readonly value?: number | Entry;
+  readonly value?: number | Entry | EntryHalf;
   /** What it does to memory. */
   readonly act?: () => void;
   /** What a diagram says where it happens (`pteA unlinked`). */
@@ -156,7 +158,7 @@ export class StoreBuffers {
     const slot = this.slot(buffer, at);
     cells.set(slot.entry, this.entries.id({ ...deferred, who }) + 1);
     cells.add(buffer.pending, 1);
-    if (deferred.word) cells.poke(this.latestOf(who, deferred.word), slot.id + 1);
+    for (const cell of this.written(deferred)) cells.poke(this.latestOf(who, cell), slot.id + 1);
     if (deferred.ends !== undefined) cells.add(this.unseenOf(deferred.ends), 1);
   }
 
@@ -183,7 +185,7 @@ export class StoreBuffers {
     if (word === undefined) entry.act?.();
     else if (this.follow(entry.who, word)) {
       entry.act?.();
-      memory.storedFrom(word, slot.overwritten);
+      for (const cell of this.written(entry)) memory.storedFrom(cell, slot.overwritten);
     }
     if (ends === undefined) return;
     cells.add(this.unseenOf(ends), -1);
@@ -202,16 +204,50 @@ export class StoreBuffers {
     return allowed;
   }
 
-  /** The latest store of `who` to the word, unless another one has overwritten it in memory. */
-  forwarded(read: Reader, who: Actor, word: Word): number | Entry | undefined {
-    const stored = this.latestStore(who, word);
-    if (stored === undefined || read.get(stored.slot.overwritten) !== 0) return undefined;
-    return stored.entry.value;
+  /** The cells that a store writes: of a word whose halves are apart, both, or the one it is a store to. */
+  private written({ word, value }: Deferred): readonly Cell[] {
+    if (word === undefined) return [];
+    if (word.highTarget === 0 || typeof value !== 'object') return [word.cell];
+    if ('half' in value) return [value.half === 'low' ? word.cell : word.high];
+    return [word.cell, word.high];
   }
 
-  /** The latest store of `who` to the word, in the life of its page that the pointer means. */
-  private latestStore(who: Actor, word: Word): { slot: Slot; entry: Issued } | undefined {
-    const cell = this.latest[who.index]?.get(word.cell);
+  /** The latest store of `who` to the whole word, unless another one has overwritten it in memory. */
+  forwarded(read: Reader, who: Actor, word: Word): Entry | undefined {
+    const stored = this.latestStore(who, word, word.cell);
+    if (stored === undefined || !isWhole(stored.entry.value)) return undefined;
+    if (word.highTarget !== 0 && stored.slot !== this.latestStore(who, word, word.high)?.slot) {
+      return undefined; // a half of it has been stored since; `holdsPart` has waited for that
+    }
+    return read.get(stored.slot.overwritten) === 0 ? stored.entry.value : undefined;
+  }
+
+  /** The low half of what `who` has stored to the word, or all of it if it is not wide. */
+  forwardedNumber(read: Reader, who: Actor, word: Word): number | undefined {
+    const stored = this.latestStore(who, word, word.cell);
+    if (stored === undefined || read.get(stored.slot.overwritten) !== 0) return undefined;
+    const { value } = stored.entry;
+    if (typeof value === 'number') return value;
+    return Number(BigInt(value?.bits ?? 0) & LOW_MASK) | 0;
+  }
+
+  /** A half of the word as `who` has stored it, by itself or with the other one. */
+  forwardedHalf(read: Reader, who: Actor, word: Word, half: Half): EntryHalf | undefined {
+    const stored = this.latestStore(who, word, half === 'low' ? word.cell : word.high);
+    if (stored === undefined || read.get(stored.slot.overwritten) !== 0) return undefined;
+    const { value } = stored.entry;
+    if (typeof value === 'object' && 'half' in value) return value;
+    const of = typeof value === 'object' ? value : withHalf(NOTHING, 'low', value ?? 0);
+    return this.machine.memory.halves?.half(half, of);
+  }
+
+  /** The latest store of `who` to a cell of the word, in the life of its page that the pointer means. */
+  private latestStore(
+    who: Actor,
+    word: Word,
+    written: Cell,
+  ): { slot: Slot; entry: Issued } | undefined {
+    const cell = this.latest[who.index]?.get(written);
     const id = cell === undefined ? 0 : this.machine.cells.peek(cell);
     if (id === 0) return undefined;
     const slot = this.slots[id - 1] as Slot;
@@ -224,10 +260,14 @@ export class StoreBuffers {
    * store and memory: it waits for the store.
    */
   holdsPart(read: Reader, who: Actor, word: Word): boolean {
-    const stored = this.latestStore(who, word);
-    if (stored === undefined || typeof stored.entry.value !== 'number') return false;
+    const low = this.latestStore(who, word, word.cell);
+    const high = word.highTarget === 0 ? low : this.latestStore(who, word, word.high);
+    if (low?.slot === high?.slot && (low === undefined || isWhole(low.entry.value))) return false;
     const isInMemory = this.isEmpty(read, who); // asked in any case: either of the two ends the wait
-    return read.get(stored.slot.overwritten) === 0 && !isInMemory;
+    const kept = [low, high].filter(
+      (stored) => stored !== undefined && read.get(stored.slot.overwritten) === 0,
+    );
+    return kept.length > 0 && !isInMemory;
   }
 
   /** Ends of read-side sections that have been issued and do not count yet. */
@@ -246,8 +286,8 @@ export class StoreBuffers {
     return slot;
   }
 
-  private latestOf(who: Actor, word: Word): Cell {
-    return cellFor((this.latest[who.index] ??= new Map()), word.cell, this.machine.cells);
+  private latestOf(who: Actor, cell: Cell): Cell {
+    return cellFor((this.latest[who.index] ??= new Map()), cell, this.machine.cells);
   }
 
   private unseenOf(count: Cell): Cell {
@@ -256,7 +296,7 @@ export class StoreBuffers {
 
   private keyOf({ who, name, identity, word, value, ends }: Issued): string {
     const what = identity === undefined ? name : `${name}#${this.numberOf(identity)}`;
-    const said = typeof value === 'object' ? `${value.bits}@${value.generation}` : value;
+    const said = typeof value === 'object' ? saidBy(value) : value;
     return `${who.index} ${what} ${word?.address}/${word?.generation} ${said} ${ends}`;
   }
 
@@ -265,6 +305,17 @@ export class StoreBuffers {
     if (number === undefined) this.numbers.set(identity, (number = this.identities++));
     return number;
   }
+}
+
+const NOTHING = { bits: 0n, generation: 0 };
+
+function isWhole(value: Issued['value']): value is Entry {
+  return typeof value === 'object' && !('half' in value);
+}
+
+function saidBy(value: Entry | EntryHalf): string {
+  const { bits, generation } = 'half' in value ? value.of : value;
+  return `${'half' in value ? value.half : ''}${bits}@${generation}`;
 }
 
 function cellFor(map: Map<Cell, Cell>, key: Cell, cells: Cells): Cell {

@@ -19,13 +19,17 @@ import { cacheable, type Cacheable } from './walk.ts';
  * for that reads the entries that the covered translations came from: without those reads "clear;
  * invalidate" and "invalidate; clear" would look independent, and the second one is the bug.
  *
- * A translation that is not usable now (the vCPU is descheduled, the CPU lazy, the root not loaded) when its
+ * A translation that is not usable now (the vCPU is descheduled, the CPU lazy, its tag not loaded) when its
  * frame is freed is *doomed*: correct kernels leave such entries behind. The violation is a doomed entry
  * becoming usable without an invalidation in between.
  */
 export interface Translation extends Cacheable {
-  /** Root table it belongs to, which also is its tag (ASID, PCID). */
+  /** Root table of the walk that found it. */
   readonly root: number;
+  /** What the CPU filed it under (PCID, ASID); the root itself where address spaces do not share tags. */
+  readonly tag: number;
+  /** The generation of the frame that it leads to, as the entry meant it. */
+  readonly generation: number;
   readonly doomed: boolean;
 }
 
@@ -38,12 +42,15 @@ export interface InvalidationScope {
   readonly end?: number;
   /** Walk-cache entries too. A last-level-only flush leaves them. */
   readonly tables: boolean;
+  /** Of the leaf entries only those of this level, if there is a hint (arm64's TTL field). */
+  readonly level?: number;
 }
 
 export class Translations {
   private readonly machine: Machine;
   private readonly items: Interner<Translation> = new Interner(
-    (t) => `${t.root} ${t.level} ${t.source} ${t.bits} ${t.frame} ${t.base} ${t.doomed}`,
+    (t) =>
+      `${t.root} ${t.tag} ${t.level} ${t.source} ${t.bits} ${t.frame}/${t.generation} ${t.base} ${t.doomed}`,
   );
   private readonly sets: Interner<readonly number[]> = new Interner((set) => set.join());
   private readonly slots: Cell[][] = [];
@@ -77,12 +84,34 @@ export class Translations {
     return this.frames(cpu).flatMap((frame) => this.held(cpu, frame));
   }
 
+  /** Names of the frames that `cpu` may hold translations to, for people: nothing is recorded. */
+  cachedNames(cpu: Cpu): string[] {
+    const { cells, memory } = this.machine;
+    const frames = this.sets.at(cells.peek(cpu.tlbFrames));
+    return memory.byName(frames).map((frame) => {
+      const slot = this.slots[cpu.index]?.[frame];
+      const held = slot === undefined ? [] : this.translations(cells.peek(slot));
+      return `${memory.info(frame).name}${held.some(({ doomed }) => doomed) ? ' (stale)' : ''}`;
+    });
+  }
+
   /** Could the hardware use it at this moment? */
   usable(cpu: Cpu, t: Translation): boolean {
     const { cells } = this.machine;
     if (isOut(cells, cpu)) return false;
-    if (cells.get(cpu.root) !== t.root) return false;
+    if (!this.tagged(cpu, t)) return false;
     return t.isTable || cells.get(cpu.lazy) === 0;
+  }
+
+  /** Is it filed under the tag that is loaded? The hardware asks for nothing else. */
+  private tagged(cpu: Cpu, t: Translation): boolean {
+    const { cells } = this.machine;
+    return cells.get(cpu.root) !== 0 && cells.peek(cpu.tag) === t.tag;
+  }
+
+  /** Does it belong to an address space that had the loaded tag before? */
+  isForeign(cpu: Cpu, t: Translation): boolean {
+    return this.machine.cells.get(cpu.root) !== t.root && this.tagged(cpu, t);
   }
 
   private with(set: number, id: number): number {
@@ -95,7 +124,7 @@ export class Translations {
     return this.sets.id(this.sets.at(set).filter((other) => other !== id));
   }
 
-  private add(who: Actor, cpu: Cpu, t: Translation, generation: number): void {
+  private add(who: Actor, cpu: Cpu, t: Translation): void {
     const { cells, sanitizers } = this.machine;
     const slot = this.slot(cpu, t.frame);
     const before = cells.peek(slot);
@@ -103,7 +132,7 @@ export class Translations {
     // Even if the frame is in the set already: another order of additions would put it there only now.
     cells.include(cpu.tlbFrames, this.with(cells.peek(cpu.tlbFrames), t.frame));
     for (const sanitizer of sanitizers) {
-      sanitizer.reachable?.(this.machine, who, cpu, t.frame, generation);
+      sanitizer.reachable?.(this.machine, who, cpu, t.frame, t.generation);
     }
   }
 
@@ -147,7 +176,7 @@ export class Translations {
   private walkBases(cpu: Cpu, root: number, frame: number): number[] {
     if (frame === root) return [0];
     const bases = this.held(cpu, frame)
-      .filter((t) => t.isTable && t.root === root)
+      .filter((t) => t.isTable && t.root === root && this.tagged(cpu, t))
       .map((t) => t.base);
     return [...new Set(bases)].sort((a, b) => a - b);
   }
@@ -163,8 +192,9 @@ export class Translations {
   ): void {
     const { arch, memory } = this.machine;
     const kept = cacheable(arch, level, address, bits, tableBase);
-    const word = memory.at(address, 0);
-    this.add(who, cpu, { root, ...kept, doomed: false }, memory.peekWide(word).generation);
+    const { generation } = memory.peekWide(memory.at(address, 0));
+    const tag = this.machine.cells.peek(cpu.tag);
+    this.add(who, cpu, { root, tag, ...kept, generation, doomed: false });
     if (kept.isTable) this.reachTable(who, cpu, root, kept.frame, kept.base);
   }
 
@@ -186,13 +216,14 @@ export class Translations {
   /** Is what `t` says still there to be found, by a walk of `cpu` that starts from its root or caches? */
   private refillable(cpu: Cpu, t: Translation): boolean {
     const { cells, memory } = this.machine;
-    if (cells.get(cpu.root) !== t.root) return false;
+    if (cells.get(cpu.root) !== t.root || !this.tagged(cpu, t)) return false;
     const table = Math.floor(t.source / 4096);
-    if (table !== t.root && !this.held(cpu, table).some((up) => up.isTable && up.root === t.root)) {
-      return false;
-    }
+    const leads = (up: Translation): boolean =>
+      up.isTable && up.root === t.root && up.tag === t.tag;
+    if (table !== t.root && !this.held(cpu, table).some(leads)) return false;
     const life = cells.get(memory.info(table).life);
-    return memory.loadWide(memory.at(t.source, lifeGeneration(life))).bits === t.bits;
+    const entry = memory.loadWide(memory.at(t.source, lifeGeneration(life)));
+    return entry.bits === t.bits && entry.generation === t.generation;
   }
 
   /**
@@ -206,30 +237,29 @@ export class Translations {
       const refilled = this.refillable(cpu, t);
       if (refilled && !t.doomed) continue;
       this.remove(cpu, t);
-      if (!refilled) continue;
-      const { memory } = this.machine;
-      const { generation } = memory.peekWide(memory.at(t.source, 0));
-      this.add(who, cpu, { ...t, doomed: false }, generation);
+      if (refilled) this.add(who, cpu, { ...t, doomed: false });
     }
   }
 
   private covers(scope: InvalidationScope, t: Translation): boolean {
     if (t.isTable && !scope.tables) return false;
+    if (!t.isTable && scope.level !== undefined && scope.level !== t.level) return false;
     if (scope.root !== undefined && scope.root !== t.root) return false;
     if (scope.start === undefined || scope.end === undefined) return true;
     const size = 2 ** (this.machine.arch.levels[t.level]?.shift ?? 0);
     return t.base < scope.end && scope.start < t.base + size;
   }
 
-  /** Loads a root. With `flush`, everything cached before is dropped first (no PCID, or a stale one). */
-  loadRoot(who: Actor, cpu: Cpu, root: number, flush: boolean): void {
+  /** Loads a root under a tag. With `flush`, everything that is cached under the tag is dropped first. */
+  loadRoot(who: Actor, cpu: Cpu, root: number, flush: boolean, tag: number = root): void {
     const { cells, memory } = this.machine;
     cells.set(cpu.root, root);
+    cells.poke(cpu.tag, tag);
     cells.poke(
       cpu.rootGeneration,
       root === 0 ? 0 : lifeGeneration(cells.get(memory.info(root).life)),
     );
-    if (flush) for (const t of this.all(cpu)) this.remove(cpu, t);
+    if (flush) for (const t of this.all(cpu)) if (t.tag === tag) this.remove(cpu, t);
     if (root !== 0) this.reachTable(who, cpu, root, root, 0);
     this.resumed(who, cpu);
   }

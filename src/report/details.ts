@@ -2,7 +2,7 @@ import { renderDiagram } from './diagram.ts';
 import { renderError, type PrintableError } from './error-text.ts';
 import { counted } from './numbers.ts';
 import { prose, type Painter, type TextOptions } from './text-options.ts';
-import { stoppedBy } from './verdict.ts';
+import { stoppedBy, withoutEffect } from './verdict.ts';
 import type { LimitHit, RunReport, VariantResult } from '../scenario/result.ts';
 
 /** What is to be said of a variant beyond its line in the table: blocks of text, none if all is well. */
@@ -116,14 +116,21 @@ function vacuous(result: VariantResult): string {
 /** Patches that nothing calls, and bounds that were reached, in the form of errors: they have a place. */
 function located(result: VariantResult, options: TextOptions): string[] {
   const { limit, variant } = result;
-  const errors = result.neverCalled.map(({ name, site }): PrintableError => ({
+  const errors = result.neverCalled.map((change): PrintableError => ({
     code: 'E201',
-    what: `patched function ${name}() is never called`,
+    what: withoutEffect(change),
     details: {
-      site: site ?? undefined,
+      site: change.site ?? undefined,
       variant,
-      notes: ['no actor of this variant calls it, so the patch changes nothing'],
-      help: 'patch a function that is called, or remove the patch',
+      ...(change.protection
+        ? {
+            notes: ['no actor of this variant comes by it, so nothing has changed'],
+            help: 'gracewalk why lists the protections of a variant',
+          }
+        : {
+            notes: ['no actor of this variant calls it, so the patch changes nothing'],
+            help: 'patch a function that is called, or remove the patch',
+          }),
       // With a patch that does nothing a variant fails for another reason than its author thinks.
       verdict: result.verdict === 'vacuous' ? 'vacuous (exit 4), not safe' : 'unexpected (exit 1)',
     },

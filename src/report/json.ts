@@ -70,10 +70,17 @@ function stepJson(step: Step, source: SourceLines): Record<string, unknown> {
     comment,
     objects,
     at: site ? `${baseName(site.file)}:${site.line}` : null,
+    ...(step.arrows ? { arrows: step.arrows } : {}),
+    ...(step.changes?.length ? { diff: diffJson(step.changes) } : {}),
     ...(step.flushes === undefined ? {} : { flushes: step.flushes }),
     ...(ghost ? { check: true } : {}),
     ...(violation ? { violation: violation.kind } : {}),
   };
+}
+
+/** `{ "interrupts of vCPU0": ["on", "off"] }`. */
+function diffJson(changes: NonNullable<Step['changes']>): Record<string, readonly string[]> {
+  return Object.fromEntries(changes.map(({ what, before, after }) => [what, [before, after]]));
 }
 
 /** The build keeps lines, so the name of the TypeScript source is the right one. */

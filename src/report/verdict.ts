@@ -35,7 +35,17 @@ function unseen({ explored, sometimes }: VariantResult): string[] {
 }
 
 function unused({ neverCalled }: VariantResult): string[] {
-  return neverCalled.map(({ name }) => `patched function ${name}() is never called`);
+  return neverCalled.map(withoutEffect);
+}
+
+/** What a variant changes and nobody notices. */
+export function withoutEffect({
+  name,
+  protection = false,
+}: VariantResult['neverCalled'][number]): string {
+  return protection
+    ? `there is no protection '${name}' to take away`
+    : `patched function ${name}() is never called`;
 }
 
 export function stoppedBy(limit: LimitHit): string {

@@ -3,6 +3,7 @@ import { atomic_sleep } from './atomic-sleep.ts';
 import { leak } from './leak.ts';
 import { leftovers } from './leftovers.ts';
 import { stale_translation } from './stale-translation.ts';
+import { torn_entry } from './torn-entry.ts';
 import { use_after_free } from './use-after-free.ts';
 import { wrong_page } from './wrong-page.ts';
 
@@ -16,6 +17,7 @@ export const all_sanitizers: readonly Sanitizer[] = [
   use_after_free,
   stale_translation,
   wrong_page,
+  torn_entry,
   atomic_sleep,
   leftovers,
   leak,

@@ -1,6 +1,7 @@
 import type { Actor } from '../machine/actor.ts';
 import { isOut, type Cpu } from '../machine/cpu.ts';
 import type { Machine, Sanitizer } from '../machine/machine.ts';
+import { TORN } from '../machine/halves.ts';
 import { FREE, lifeGeneration, lifeState } from '../machine/memory.ts';
 import type { Translation } from '../machine/translations.ts';
 
@@ -8,8 +9,9 @@ import type { Translation } from '../machine/translations.ts';
  * No translation cache may be able to use a frame that is not what it was (S1 of the specification).
  *
  * When a frame is freed, a translation that its CPU can use at that moment is a violation. One that it
- * cannot use (its vCPU is descheduled, its root not loaded) is doomed instead; the violation is then the
- * CPU becoming able to use it before an invalidation. Mapping a frame that is free is caught as well. The
+ * cannot use (its vCPU is descheduled, its tag not loaded) is doomed instead; the violation is then the
+ * CPU becoming able to use it before an invalidation. A tag that goes to another address space, with what is
+ * still filed under it, is one too. Mapping a frame that is free is caught as well. The
  * other form, a translation that outlives the flush that promised it gone, is the op `translations_gone`.
  */
 export const stale_translation: Sanitizer = {
@@ -31,8 +33,9 @@ export const stale_translation: Sanitizer = {
 
   resume(machine, who, cpu) {
     for (const t of machine.translations.all(cpu)) {
-      if (t.doomed && machine.translations.usable(cpu, t))
-        report(machine, who, cpu, t, 'gone, yet');
+      if (!machine.translations.usable(cpu, t)) continue;
+      if (t.doomed) report(machine, who, cpu, t, 'gone, yet');
+      else if (machine.translations.isForeign(cpu, t)) reportForeign(machine, who, cpu, t);
     }
     const root = machine.cells.get(cpu.root);
     if (root === 0 || isOut(machine.cells, cpu)) return;
@@ -42,6 +45,7 @@ export const stale_translation: Sanitizer = {
   },
 
   reachable(machine, who, cpu, frame, generation) {
+    if (generation === TORN) return; // nobody ever stored that: torn-entry
     const { life, name } = machine.memory.info(frame);
     const now = machine.cells.get(life);
     if (lifeState(now) !== FREE && lifeGeneration(now) === generation) return;
@@ -62,6 +66,19 @@ function reportRoot(machine: Machine, actor: string, cpu: Cpu, frame: number, ho
     actor,
     object: name,
     message: `${name} is ${how} ${cpu.name}'s loaded root.`,
+    stops: false,
+  });
+}
+
+function reportForeign(machine: Machine, who: Actor, cpu: Cpu, t: Translation): void {
+  const { name } = machine.memory.info(t.frame);
+  const root = (frame: number): string => machine.memory.info(frame).name;
+  const now = root(machine.cells.get(cpu.root));
+  machine.violate({
+    kind: 'stale-translation',
+    actor: who.name,
+    object: name,
+    message: `${cpu.name} translates by ${now} under a tag of ${root(t.root)}, whose translation to ${name} it may still hold.`,
     stops: false,
   });
 }

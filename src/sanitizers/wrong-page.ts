@@ -1,3 +1,4 @@
+import { TORN } from '../machine/halves.ts';
 import type { Machine, Sanitizer } from '../machine/machine.ts';
 import type { Page } from '../machine/memory.ts';
 import type { MappingClaim } from '../machine/ops/pages.ts';
@@ -57,7 +58,8 @@ function claimId(machine: Machine, claim: Claim): number {
 function holds(machine: Machine, claim: Claim): boolean {
   for (const { entry } of walk(machine, claim.root, claim.address)) {
     if (!entry.present || entry.table) continue;
-    return entry.frame === claim.page.frame && entry.generation === claim.page.generation;
+    const { frame, generation } = claim.page;
+    return entry.frame === frame && (entry.generation === generation || generation === TORN);
   }
   return false;
 }

@@ -60,8 +60,8 @@ export interface Hunt {
 /** Histories of each actor that are run twice, beyond those that the search had to repeat anyway. */
 const VERIFIED_HISTORIES = 100;
 
-const MINIMAL_SWITCHES = 12;
-const MINIMAL_STATES = 2_000_000;
+export const MINIMAL_SWITCHES = 12;
+export const MINIMAL_STATES = 2_000_000;
 
 export function variantNames(scenario: Scenario): string[] {
   return Object.keys(scenario.definition.variants);

@@ -26,6 +26,7 @@ export function variantFingerprint(scenario: Scenario, name: string): string {
     ...(variant.patches ?? []).map(
       (patch) => `${patch.target.title}:${patch.replacement.toString()}`,
     ),
+    ...(variant.without ?? []).map((name) => `without ${name}`),
   ];
   let hash = 0x811c9dc5;
   for (const char of parts.join('\n')) hash = Math.imul(hash ^ char.charCodeAt(0), 0x01000193);
@@ -43,23 +44,37 @@ export function columnsOf(definition: ScenarioDefinition<unknown>): string[] {
   ];
 }
 
-/** Which of the variant's patches (by index) have a target that some actor called. */
+/** What the variant changes: functions that it patches, then protections that it does without. */
+function changes({ patches = [], without = [] }: Variant<unknown>): Change[] {
+  return [
+    ...patches.map(({ target, site }) => ({ key: target, change: { name: target.title, site } })),
+    ...without.map((name) => ({ key: name, change: { name, site: null, protection: true } })),
+  ];
+}
+
+interface Change {
+  readonly key: unknown;
+  readonly change: VariantResult['neverCalled'][number];
+}
+
+/** Which of the variant's changes (by index) are of something that some actor called. */
 export function calledPatches(variant: Variant<unknown>, run: Run): number[] {
   const called = new Set<unknown>();
   for (const coroutine of run.allCoroutines()) {
     for (const fn of coroutine.entered) called.add(fn);
+    for (const name of coroutine.protections.keys()) called.add(name);
   }
-  return (variant.patches ?? []).flatMap(({ target }, at) => (called.has(target) ? [at] : []));
+  return changes(variant).flatMap(({ key }, at) => (called.has(key) ? [at] : []));
 }
 
-/** The other patches: with one, the variant is not what its author thinks. */
+/** The other changes: with one, the variant is not what its author thinks. */
 export function neverCalledPatches(
   variant: Variant<unknown>,
   called: ReadonlySet<number>,
 ): VariantResult['neverCalled'][number][] {
-  return (variant.patches ?? [])
-    .filter((_patch, at) => !called.has(at))
-    .map(({ target, site }) => ({ name: target.title, site }));
+  return changes(variant)
+    .filter((_change, at) => !called.has(at))
+    .map(({ change }) => change);
 }
 
 /** Of a processor that reorders more, this is an assumption about what the kernel runs on. */

@@ -75,7 +75,7 @@ let idle: Activation = fresh();
 
 /** It traces: whatever is called here is a mistake, whose place is wanted. */
 function fresh(): Activation {
-  return new Activation(new Map(), -1, true);
+  return new Activation(new Map(), -1, undefined, true);
 }
 
 function plainly<T>(where: string, advice: Advice, run: () => T): T {

@@ -1,5 +1,6 @@
 import type { ExecutedStep, Program, ProgramActor, StepCheck } from '../explore/run.ts';
 import type { Actor } from '../machine/actor.ts';
+import type { PatchTable } from '../machine/fn.ts';
 import { Machine } from '../machine/machine.ts';
 import { foreign_owner } from '../machine/ops/pages.ts';
 import { defineOp, perform, type Steps } from '../machine/op.ts';
@@ -100,7 +101,7 @@ export function buildVariant(
     program: {
       machine,
       actors,
-      patches: new Map((variant.patches ?? []).map((patch) => [patch.target, patch.replacement])),
+      patches: patchTable(variant),
       traced: options.traced,
       stepChecks: [watcher(steps, state, seen)],
     },
@@ -109,6 +110,11 @@ export function buildVariant(
     stateSometimes: states,
     stepSometimes: [...steps.keys()],
   };
+}
+
+function patchTable({ patches = [], without }: Variant<unknown>): PatchTable {
+  const table = new Map(patches.map(({ target, replacement }) => [target as unknown, replacement]));
+  return Object.assign(table, without ? { without: new Set(without) } : {});
 }
 
 function watcher(

@@ -7,7 +7,8 @@ import { flushOp } from '../machine/ops/store-buffer.ts';
 import { siteOf, type TrieNode } from '../machine/coroutine.ts';
 import type { Frame } from '../machine/fn.ts';
 import type { Violation, ViolationKind } from '../machine/violation.ts';
-import type { RunReport, Step, StepFrame, ViolationReport } from './result.ts';
+import type { Arrow, RunReport, Step, StepFrame, ViolationReport } from './result.ts';
+import { changes, factsOf, type Facts } from './state.ts';
 import { decodeSchedule, encodeSchedule, hashNames, type ActorIdentity } from './token.ts';
 
 /** Runs one schedule once more and writes down what happens: the list of steps that every view shows. */
@@ -28,24 +29,27 @@ export function recordRun(program: Program, schedule: Schedule, options: RecordO
 }
 
 /** Follows a token's schedule; throws E601 where it no longer fits. */
-export function replayRun(program: Program, text: string, options: RecordOptions): RunReport {
+export function replayRun(program: Program, text: string, options: RecordOptions): Recorder {
   const recorder = new Recorder(program, options);
   for (const segment of decodeSchedule(text)) recorder.segment(segment);
-  return recorder.report();
+  return recorder;
 }
 
-class Recorder {
-  private readonly run: Run;
+/** Executes steps of a run and writes each down. */
+export class Recorder {
+  readonly run: Run;
   private readonly options: RecordOptions;
-  private readonly steps: Step[] = [];
+  readonly steps: Step[] = [];
   private readonly names: string[] = [];
   private violation: ViolationReport | null = null;
+  private facts: Facts;
   /** With store buffers: which step has issued each entry of each buffer. */
   private readonly issuedBy: number[][] = [];
 
   constructor(program: Program, options: RecordOptions) {
     this.run = new Run(program);
     this.options = options;
+    this.facts = factsOf(this.run);
   }
 
   private ofKind(kind: Actor['kind']): number[] {
@@ -108,6 +112,9 @@ class Recorder {
         `step ${run.depth}: the choice has ${outcomes} outcomes, the token's run took number ${outcome + 1}`,
       );
     }
+    const before = this.facts;
+    const arrows = this.arrows(actor, node);
+    this.facts = factsOf(run);
     const buffered = this.noteIssued();
     const found = run.found.find((violation) => this.isShown(violation));
     if (found) this.violation ??= reported(found);
@@ -116,6 +123,8 @@ class Recorder {
       ...this.describe(actor, node, found ? reported(found) : null),
       ...(buffered ? { buffered } : {}),
       ...this.flushed(node),
+      ...(arrows.length > 0 ? { arrows } : {}),
+      changes: changes(before, this.facts),
     });
   }
 
@@ -134,6 +143,24 @@ class Recorder {
     const [buffer, at] = node.op.args as [number, number];
     const flushes = this.issuedBy[buffer]?.[at];
     return flushes === undefined ? {} : { flushes };
+  }
+
+  /** To the step just executed; `this.steps` does not have it yet. */
+  private arrows(actor: number, node: TrieNode): Arrow[] {
+    const { run } = this;
+    const step = run.depth - 1;
+    const born = run.bornAt[actor] as number;
+    const list: Arrow[] = [];
+    if (born >= 0 && !run.actorAt.slice(0, step).includes(actor)) {
+      const kind = run.machine.actor(actor).kind === 'irq' ? 'interrupt' : 'callback';
+      list.push({ from: born + 1, kind });
+    }
+    const awaited = node.op?.def.name === 'wait_ipi' ? (node.op.args[0] as number) : -1;
+    const last = run.actorAt.slice(0, step).lastIndexOf(awaited);
+    if (last >= 0) list.push({ from: last + 1, kind: 'acknowledgement' });
+    const { flushes } = this.flushed(node);
+    if (flushes !== undefined) list.push({ from: flushes, kind: 'store' });
+    return list;
   }
 
   private isShown(violation: Violation): boolean {

@@ -39,10 +39,30 @@ export interface Step {
   readonly flushes?: number;
   /** It is a row of the question that the run answers. */
   readonly asked?: true;
+  /** What led to this step, beyond the order of its own actor. */
+  readonly arrows?: readonly Arrow[];
+  /** How the step changed the machine's state. */
+  readonly changes?: readonly Change[];
   /** A sanitizer's own step: shown only if it found something. */
   readonly ghost: boolean;
   /** What it found. */
   readonly violation: ViolationReport | null;
+}
+
+/**
+ * From which row a step comes: an interrupt or a callback from where it was sent or queued, the end of a wait
+ * for an interrupt from what was waited for, a store that reaches memory from where it was issued.
+ */
+export interface Arrow {
+  readonly from: number;
+  readonly kind: 'interrupt' | 'acknowledgement' | 'callback' | 'store';
+}
+
+/** Something of the state: `interrupts of CPU0`, `pteA`, `pteA[1]`; in words before and after. */
+export interface Change {
+  readonly what: string;
+  readonly before: string;
+  readonly after: string;
 }
 
 export interface StepFrame {
@@ -146,14 +166,50 @@ export interface VariantResult {
   readonly explored: Explored;
   readonly sometimes: Readonly<Record<string, 'seen' | 'never'>>;
   readonly limit: LimitHit | null;
-  /** Patched functions that no actor ever called (verdict is then vacuous; E201). */
-  readonly neverCalled: readonly { readonly name: string; readonly site: Site | null }[];
+  /**
+   * Patched functions that no actor ever called, and protections taken away that none has (verdict is then
+   * vacuous; E201).
+   */
+  readonly neverCalled: readonly {
+    readonly name: string;
+    readonly site: Site | null;
+    readonly protection?: boolean;
+  }[];
   /** The minimal failing run, if any. */
   readonly run: RunReport | null;
   /** Full replay token of `run`. */
   readonly token: string | null;
   /** Parameters of the environment that are part of the question, one per entry: "host preempts vCPU0 once". */
   readonly assumptions: readonly string[];
+}
+
+/** Where a schedule that was followed in another variant stops, and why. */
+export interface Stop {
+  /** The step of the run followed that cannot come here. */
+  readonly due: Step;
+  /** Who would have to take it. */
+  readonly actor: string;
+  /** So many steps were taken here before; those behind are what happens instead. */
+  readonly followed: number;
+  readonly kind: 'waits' | 'instead' | 'finished' | 'absent';
+  /** `waits`: for what, and in which function, if that is another one than that of the step. */
+  readonly waitsFor: string | null;
+  readonly at: string | null;
+  /** `instead`: who has to wait when the actor goes on, and for what. */
+  readonly held: { readonly actor: string; readonly waitsFor: string } | null;
+}
+
+/** One cell of the table of variants, machines and memory models: a result, or the reason why there is none. */
+export interface MatrixCell {
+  readonly scenario: string;
+  readonly variant: string;
+  /** Name of the architecture, as `--machine` takes it. */
+  readonly machine: string;
+  readonly model: MemoryModel;
+  /** As the scenario declares it: of other cells nothing is expected. */
+  readonly declared: boolean;
+  readonly notApplicable: string | null;
+  readonly result: VariantResult | null;
 }
 
 /** Gives the text of a source line (1-based), or null: then a step shows its function's name only. */

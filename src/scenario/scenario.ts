@@ -34,6 +34,12 @@ export interface AllocationSettings {
 }
 
 export interface ScenarioDefinition<S> {
+  /** For people: what the scenario is about, in one line. */
+  readonly title?: string;
+  /** Where it comes from: commit, advisory or message. */
+  readonly citation?: string;
+  /** What happened and what was done about it, in one paragraph. */
+  readonly story?: string;
   readonly machine: MachineSpecification;
   /** `sc` (the default): every store is in memory at once. `tso`: store buffers, as x86 has them. */
   readonly model?: MemoryModel;
@@ -67,6 +73,8 @@ export interface VariantOptions<S = never> {
   readonly alloc?: AllocationSettings;
   readonly foreign?: number;
   readonly patches?: readonly Patch[];
+  /** Protections that are taken away, by the names that `gracewalk why` gives them. */
+  readonly without?: readonly string[];
   readonly machine?: MachineSpecification;
   /** Another initial state of the same shape. */
   readonly setup?: (machine: Machine) => S;

@@ -1,20 +1,11 @@
-import { GracewalkError, type Site } from '../base/errors.ts';
-import { suggest } from '../base/suggest.ts';
+import type { Site } from '../base/errors.ts';
 import type { KernelConfig } from '../machine/arch.ts';
 import type { Patch } from '../machine/fn.ts';
 import { VIOLATION_KINDS } from '../machine/violation.ts';
-import { isOnlyIn, type Predicate } from './predicates.ts';
+import { didYouMean, refuse } from './refuse.ts';
 import type { MachineSpecification, ScenarioDefinition, Variant } from './scenario.ts';
-
-function refuse(
-  code: string,
-  what: string,
-  site: Site | undefined,
-  notes: string[],
-  help: string,
-): never {
-  throw new GracewalkError(code, what, { site, notes, help });
-}
+import { TEXT_FIELDS, checkIds, checkQuestions, checkTexts } from './validate-about.ts';
+import { checkPredicates } from './validate-predicates.ts';
 
 /**
  * Types are removed before a scenario is loaded, not checked: whatever is looked at here may be anything.
@@ -44,6 +35,8 @@ export function validate(
     );
   }
   checkFields(`scenario ${id}`, definition, SCENARIO_FIELDS, site);
+  checkTexts(id, definition, site);
+  checkQuestions(id, definition, site);
   for (const [name, variant] of Object.entries(definition.variants)) {
     checkVariant(name, variant, site);
     checkFields(`variant '${name}'`, variant, VARIANT_FIELDS, site);
@@ -69,6 +62,7 @@ export function validate(
 }
 
 const SCENARIO_FIELDS: readonly string[] = [
+  ...TEXT_FIELDS,
   'machine',
   'model',
   'config',
@@ -91,6 +85,7 @@ const VARIANT_FIELDS: readonly string[] = [
   'alloc',
   'foreign',
   'patches',
+  'without',
   'machine',
   'model',
   'setup',
@@ -135,22 +130,6 @@ function checkVariant(name: string, variant: Variant<unknown>, site: Site | unde
     site,
     [`variant '${name}'; known: ${VIOLATION_KINDS.join(', ')}`],
     didYouMean(unknown, VIOLATION_KINDS) ?? 'name one of them',
-  );
-}
-
-/** `M3.12`, `L8`, `mm:C4`, `bug:mremap-late-flush`. */
-const SHOWN_ID = /^([A-Z]\d+(\.\d+)?[a-z]?|(mm|kvm):[A-Z]\d+(\.\d+)?|bug:[a-z0-9-]+)$/;
-
-function checkIds(name: string, { shows }: Variant<unknown>, site: Site | undefined): void {
-  if (shows === undefined) return;
-  const wrong = Array.isArray(shows) ? shows.find((id) => !SHOWN_ID.test(String(id))) : shows;
-  if (wrong === undefined) return;
-  refuse(
-    'E108',
-    `variant '${name}' shows '${String(wrong)}', which is no id`,
-    site,
-    ['ids are those of mutations, schedules, configurations and bugs'],
-    "write shows: ['M3.2'], ['L3'], ['mm:C4'] or ['bug:mremap-late-flush']",
   );
 }
 
@@ -208,87 +187,6 @@ function checkPatch(variant: string, { target, replacement, site: own }: Patch, 
     [`it is ${String(replacement)}`, ...notes],
     'give a generator function with the same parameters, or `nop`',
   );
-}
-
-function checkPredicates(
-  id: string,
-  { sometimes, always, variants, run }: ScenarioDefinition<unknown>,
-  site: Site | undefined,
-): void {
-  if (typeof sometimes !== 'object' || sometimes === null) {
-    refuse(
-      'E108',
-      `scenario ${id} has no sometimes`,
-      site,
-      ['it names what must be seen in some run, so that nobody is misled by a check of nothing'],
-      "add `sometimes: { 'the walk succeeds': returned(walk, 1) }`; if there is nothing to see, `sometimes: {}`",
-    );
-  }
-  for (const [title, predicate] of Object.entries(always ?? {})) {
-    if (typeof predicate !== 'function') refusePredicate(`always '${title}'`, site);
-  }
-  const names = Object.keys(variants);
-  for (const [title, predicate] of Object.entries(sometimes)) {
-    const where = `sometimes '${title}'`;
-    if (!isPredicate(predicate)) refusePredicate(where, site);
-    const asked = isOnlyIn(predicate) ? predicate.variants : names;
-    const unknown = asked.find((name) => !names.includes(name));
-    if (asked.length === 0) {
-      refuse('E106', `${where} is asked of no variant`, site, [], 'name one in only([...], ...)');
-    }
-    if (unknown !== undefined) {
-      refuse(
-        'E106',
-        `no variant '${unknown}' in ${id}`,
-        site,
-        [`${where} is asked of it; there ${thereAre(names)}`],
-        didYouMean(unknown, names) ?? 'name variants as they are written under `variants`',
-      );
-    }
-    const own = isOnlyIn(predicate) ? predicate.predicate : predicate;
-    if (typeof own === 'function' || own.actor === undefined) continue;
-    const actors = [...new Set(asked.flatMap((name) => Object.keys(variants[name]?.run ?? run)))];
-    if (actors.includes(own.actor) || MADE_WHILE_RUNNING.test(own.actor)) continue;
-    refuse(
-      'E102',
-      `no actor '${own.actor}'`,
-      site,
-      [`${where} speaks of its steps; there ${thereAre(actors)}`],
-      didYouMean(own.actor, actors) ?? 'name actors as they are written under `run`',
-    );
-  }
-}
-
-/** Handlers, callbacks and the machine's surroundings: no scenario names them under `run`. */
-const MADE_WHILE_RUNNING = /^(IPI: |RCU callback: |host of |elsewhere$)/;
-
-function isPredicate(value: unknown): value is Predicate<unknown> {
-  if (typeof value === 'function') return true;
-  if (typeof value !== 'object' || value === null) return false;
-  if ('holds' in value) return true;
-  if (!('variants' in value) || !Array.isArray(value.variants)) return false;
-  return (
-    'predicate' in value && !isOnlyIn(value.predicate as never) && isPredicate(value.predicate)
-  );
-}
-
-function refusePredicate(where: string, site: Site | undefined): never {
-  refuse(
-    'E108',
-    `${where} is no predicate`,
-    site,
-    [],
-    'give a function of the view, `(v) => v.read(v.s.x) === 1`, or under `sometimes` also touched(...), returned(...) or only([...], ...)',
-  );
-}
-
-function thereAre(names: readonly string[]): string {
-  return `${names.length === 1 ? 'is' : 'are'} ${names.map((name) => `'${name}'`).join(', ')}`;
-}
-
-function didYouMean(typed: string | undefined, names: readonly string[]): string | null {
-  const meant = typed === undefined ? null : suggest(typed, names);
-  return meant === null ? null : `did you mean '${meant}'?`;
 }
 
 function checkActors(

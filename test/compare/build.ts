@@ -1,6 +1,7 @@
 import type { Program, StepCheck } from '../../src/explore/run.ts';
 import { WRITE, type Cells } from '../../src/machine/cells.ts';
 import { fn, type AnyFn } from '../../src/machine/fn.ts';
+import { joined, type Stored } from '../../src/machine/halves.ts';
 import { Machine } from '../../src/machine/machine.ts';
 import {
   ALLOCATED,
@@ -12,6 +13,8 @@ import {
 } from '../../src/machine/memory.ts';
 import { perform, type Steps } from '../../src/machine/op.ts';
 import { assume, choose, bounded, join, spin_until } from '../../src/machine/ops/control.ts';
+import * as halves from '../../src/machine/ops/halves.ts';
+import { access_load, access_store } from '../../src/machine/ops/access.ts';
 import { guest_root } from '../../src/machine/ops/guest-root.ts';
 import { flush_guest_tlb, sched_out, vm_entry } from '../../src/machine/ops/host.ts';
 import * as locks from '../../src/machine/ops/locks.ts';
@@ -52,7 +55,7 @@ import {
   type Target,
   type Value,
 } from './spec.ts';
-import { two_levels } from './two-levels.ts';
+import { two_halves, two_levels } from './two-levels.ts';
 
 /** Deliberate mistakes in how checks are attached. */
 export interface CheckMistakes {
@@ -94,7 +97,7 @@ class World {
 
   constructor(spec: Spec) {
     this.machine = new Machine({
-      arch: two_levels,
+      arch: spec.split ? two_halves : two_levels,
       model: spec.model,
       cpus: spec.cpus.map(({ virtual }, at) => ({ name: `CPU${at}`, virtual })),
       sanitizers: all_sanitizers,
@@ -142,6 +145,11 @@ class World {
   private provide(name: string, level: number): void {
     const { memory, cells } = this.machine;
     const info = memory.frame(name);
+    // R, S, T, U, P, Q: equal low halves and equal high halves both occur.
+    const at = [...TABLES.map((table) => table.name), ...PAGES].indexOf(name);
+    if (memory.halves && at >= 0) {
+      memory.numbers.choose(info.index, (1 + (at >> 1)) * 2 ** 20 + (1 + (at & 1)) * 4096, name);
+    }
     cells.set(info.life, makeLife(1, ALLOCATED));
     cells.set(info.level, level);
     memory.store(info.refcount, 1);
@@ -152,7 +160,8 @@ class World {
   }
 
   private pointerTo(page: Page): Entry {
-    return this.machine.memory.entry((BigInt(page.frame) << 12n) | 1n, page.generation);
+    const bits = this.machine.arch.leaf(0, page.frame, { writable: true });
+    return this.machine.memory.entry(bits, page.generation);
   }
 
   private mapping(frame: string): Entry {
@@ -308,9 +317,10 @@ class World {
     return this.machine.memory.at(page.frame * PAGE_SIZE, page.generation);
   }
 
-  private pageOf(entry: Entry | null): Page | null {
-    if (!entry || entry.bits === 0n) return null;
-    return this.machine.memory.page(Number(entry.bits >> 12n), entry.generation);
+  private pageOf(entry: Stored | null): Page | null {
+    if (!entry || (entry.bits & 1n) === 0n) return null;
+    const { frame } = this.machine.arch.decode(0, entry.bits);
+    return this.machine.memory.page(frame, entry.generation);
   }
 
   private *frames(stmt: Stmt, local: Local): Steps<void> {
@@ -453,6 +463,23 @@ class World {
         local.cleared.push(Object.freeze({ source: word.address, bits: local.entry.bits }));
         break;
       }
+      case 'read-halves': {
+        const place = this.entryWord(stmt.entry);
+        const early = stmt.first === 'high' ? yield* halves.read_high(place) : null;
+        const low = yield* halves.read_low(place);
+        const high = early ?? (yield* halves.read_high(place));
+        local.page = low.bits === 0 ? null : this.pageOf(joined(low.of, high.of));
+        local.number = local.page ? 1 : 0;
+        break;
+      }
+      case 'write-half': {
+        const write = stmt.half === 'low' ? halves.write_low : halves.write_high;
+        yield* write(this.entryWord(stmt.entry), this.target(stmt.target));
+        break;
+      }
+      case 'xchg-low':
+        yield* halves.xchg_low(this.entryWord(stmt.entry), this.target(stmt.target));
+        break;
       case 'lookup': {
         const page = this.pageOf(yield* mem.read_entry(this.entryWord(stmt.entry)));
         yield* this.block(stmt.body, local);
@@ -475,11 +502,25 @@ class World {
         yield* tlb.dsb_ish(...this.scope(stmt.scope));
         break;
       case 'load-root':
-        yield* tlb.load_root(stmt.root === null ? 0 : memory.frame(stmt.root).index, stmt.flush);
+        {
+          const root = stmt.root === null ? 0 : memory.frame(stmt.root).index;
+          yield* tlb.load_root(root, stmt.flush, stmt.tag);
+        }
         break;
       case 'lazy':
         yield* tlb.set_lazy(stmt.on);
         break;
+      case 'access': {
+        const root = memory.frame(stmt.root).index;
+        if (stmt.value) {
+          const bits = BigInt(this.value(stmt.value, local));
+          local.number = (yield* access_store(root, stmt.address, bits)) ? 1 : 0;
+        } else {
+          const loaded = yield* access_load(root, stmt.address);
+          local.number = loaded ? Number(loaded.bits & 3n) : 0;
+        }
+        break;
+      }
       case 'gone':
         yield* tlb.translations_gone([...local.cleared]);
         break;

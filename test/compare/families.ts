@@ -1,3 +1,4 @@
+import type { Half } from '../../src/machine/arch.ts';
 import type { Random } from './random.ts';
 import {
   PAGES,
@@ -39,6 +40,8 @@ export interface Family {
   readonly frames?: boolean;
   readonly tables?: boolean;
   readonly slab?: boolean;
+  /** Entries are read and written by halves. */
+  readonly split?: boolean;
   /** A host actor with these statements, and virtual CPUs. */
   readonly host?: readonly (readonly [weight: number, make: Maker])[];
   readonly shared?: boolean;
@@ -147,6 +150,16 @@ const xchgEntry: Maker = (r) => {
   const at = entry(r);
   return { op: 'xchg-entry', entry: at, target: entryTarget(r, at) };
 };
+const half = (r: Random): Half => r.of(['low', 'high']);
+const readHalves: Maker = (r) => ({ op: 'read-halves', entry: entry(r), first: half(r) });
+const writeHalf: Maker = (r) => {
+  const at = entry(r);
+  return { op: 'write-half', entry: at, half: half(r), target: entryTarget(r, at) };
+};
+const xchgLow: Maker = (r) => {
+  const at = entry(r);
+  return { op: 'xchg-low', entry: at, half: 'low', target: entryTarget(r, at) };
+};
 const mapPage: Maker = (r) => ({ op: 'map-page', entry: r.between(3, 5) });
 const scope = (r: Random): Scope => ({
   root: r.chance(0.5) ? null : r.of(['R', 'S']),
@@ -159,6 +172,7 @@ const loadRoot: Maker = (r) => ({
   op: 'load-root',
   root: r.of(['R', 'R', 'S', null]),
   flush: r.chance(0.5),
+  ...(r.chance(0.3) ? { tag: -1 } : {}),
 });
 const lazy: Maker = (r) => ({ op: 'lazy', on: r.chance(0.5) });
 const gone: Maker = () => ({ op: 'gone' });
@@ -196,6 +210,14 @@ const tableStatements: Family['statements'] = [
   [1, read],
   [1, write],
 ];
+
+/** Where the tables of the test can lead: its entries 3, 4 and 5, which two roots share. */
+const access: Maker = (r) => ({
+  op: 'access',
+  root: r.chance(0.8) ? 'R' : 'S',
+  address: r.of([0, 0, 2 ** 12, 2 ** 21]),
+  value: r.chance(0.5) ? value(r) : null,
+});
 
 export const FAMILIES: Readonly<Record<string, Family>> = {
   memory: {
@@ -350,6 +372,13 @@ export const FAMILIES: Readonly<Record<string, Family>> = {
     length: [1, 4],
     statements: tableStatements,
   },
+  accesses: {
+    tables: true,
+    pointers: 1,
+    actors: [2, 3],
+    length: [1, 3],
+    statements: [...tableStatements, [14, access]],
+  },
   lookups: {
     tables: true,
     actors: [2, 3],
@@ -433,6 +462,28 @@ export const FAMILIES: Readonly<Record<string, Family>> = {
     callbacks: [
       [3, write],
       [1, read],
+    ],
+  },
+  halves: {
+    split: true,
+    tables: true,
+    pointers: 1,
+    actors: [2, 3],
+    length: [1, 3],
+    statements: [
+      [4, readHalves],
+      [6, writeHalf],
+      [2, xchgLow],
+      [2, readEntry],
+      [1, setEntry],
+      [2, xchgEntry],
+      [1, derefRead],
+      [2, lookup],
+      [1, invalidate],
+      [0.5, loadRoot],
+      [0.5, freeNamed],
+      [0.5, gone],
+      [0.5, branch(writeHalf, readHalves)],
     ],
   },
   slabs: {

@@ -38,6 +38,7 @@ function steps(stmt: Stmt, handlers: readonly (readonly Stmt[])[], created: numb
       return 2 + all(stmt.body);
     case 'lookup':
       return 3 + all(stmt.body);
+    case 'read-halves':
     case 'broadcast':
     case 'synchronize':
       return 2;
@@ -80,7 +81,7 @@ function stores(stmt: Stmt): number {
 }
 
 const BUFFERED: ReadonlySet<string> = new Set([
-  ...['write', 'publish', 'deref-write', 'set-entry', 'map-page'],
+  ...['write', 'publish', 'deref-write', 'set-entry', 'map-page', 'access', 'write-half'],
   ...['irq-off', 'preempt-off', 'rcu', 'call-rcu'],
 ]);
 
@@ -167,6 +168,7 @@ function draw(random: Random, family: string, limit: number, model: MemoryModel)
     handlers,
     checks,
     mapped: shape.tables ? tables(random) : [],
+    ...(shape.split ? { split: true } : {}),
     ...(shape.slab ? { slab: { typesafe: random.chance(0.5) } } : {}),
     pointing: shape.frames
       ? [random.chance(0.8) ? 'X' : null, random.chance(0.5) ? random.of(['X', 'Y']) : null]
@@ -185,9 +187,12 @@ function tables(random: Random): [number, string][] {
   return mapped;
 }
 
+/** Frames that a program allocates are numbered as a search meets them: their halves would be, too. */
+const MIXED = Object.values(FAMILIES).filter((family) => !family.split);
+
 /** Statements of two or three families in one program. */
 function mixture(random: Random): Family {
-  const parts = random.some(random.between(2, 3), () => random.of(Object.values(FAMILIES)));
+  const parts = random.some(random.between(2, 3), () => random.of(MIXED));
   const host = parts.find((part) => part.host)?.host;
   return {
     locks: 2,

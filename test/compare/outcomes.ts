@@ -73,12 +73,19 @@ class Names {
   }
 
   bits(bits: bigint): string {
-    return bits === 0n ? '0' : `${this.frame(Number(bits >> 12n))}+${bits & 4095n}`;
+    if (bits === 0n) return '0';
+    const frame = this.machine.memory.halves
+      ? this.machine.arch.decode(0, bits | 1n).frame
+      : Number(bits >> 12n);
+    return `${this.frame(frame)}+${bits & 4095n}`;
   }
 
   value(value: unknown, opName = ''): string {
     if (Array.isArray(value)) return `[${value.map((item) => this.value(item)).join()}]`;
     if (typeof value === 'object' && value !== null) {
+      if ('half' in value && 'of' in value) {
+        return `${String(value.half)} of ${this.value(value.of)}`;
+      }
       if ('bits' in value && 'generation' in value) {
         return `${this.bits(value.bits as bigint)}@${String(value.generation)}`;
       }
@@ -162,7 +169,7 @@ function cpus(machine: Machine, names: Names): string[] {
         const source = t.source as number;
         may.push(
           `${names.frame(t.root as number)}:${names.frame(Math.floor(source / PAGE_SIZE))}[${(source % PAGE_SIZE) / 8}]->` +
-            `${names.bits(t.bits as bigint)}${t.doomed ? ' doomed' : ''}@${String(t.base)}`,
+            `${names.bits(t.bits as bigint)}/${String(t.generation)}${t.doomed ? ' doomed' : ''}@${String(t.base)}`,
         );
       }
     }

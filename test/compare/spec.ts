@@ -1,3 +1,4 @@
+import type { Half } from '../../src/machine/arch.ts';
 import type { MemoryModel } from '../../src/machine/store-buffers.ts';
 
 /**
@@ -95,11 +96,32 @@ export type Stmt =
   | { readonly op: 'put-ref' }
   | { readonly op: 'map-page'; readonly entry: number }
   | { readonly op: 'xchg-entry'; readonly entry: number; readonly target: Target }
+  // the same by halves, where the machine has them
+  | { readonly op: 'read-halves'; readonly entry: number; readonly first: Half }
+  | {
+      readonly op: 'write-half' | 'xchg-low';
+      readonly entry: number;
+      readonly half: Half;
+      readonly target: Target;
+    }
   | { readonly op: 'invalidate'; readonly scope: Scope }
   | { readonly op: 'broadcast'; readonly scope: Scope }
-  | { readonly op: 'load-root'; readonly root: string | null; readonly flush: boolean }
+  | {
+      readonly op: 'load-root';
+      readonly root: string | null;
+      readonly flush: boolean;
+      /** Shared between roots; without it a root is its own tag. */
+      readonly tag?: number;
+    }
   | { readonly op: 'lazy'; readonly on: boolean }
   | { readonly op: 'gone' }
+  | {
+      /** User code: a store of `value`, or a load. */
+      readonly op: 'access';
+      readonly root: string;
+      readonly address: number;
+      readonly value: Value | null;
+    }
   | { readonly op: 'sched-out'; readonly cpu: number }
   | { readonly op: 'flush-guest'; readonly cpu: number }
   | { readonly op: 'vm-entry'; readonly cpu: number }
@@ -155,6 +177,8 @@ export interface Spec {
   readonly pointers: number;
   readonly cpus: readonly { readonly virtual: boolean; readonly root: string | null }[];
   readonly actors: readonly ActorSpec[];
+  /** Entries are read and written by halves. */
+  readonly split?: boolean;
   /** There is a cache, with objects A and B allocated; is it type-stable? */
   readonly slab?: { readonly typesafe: boolean };
   /** Bodies of interrupt handlers and RCU callbacks. */

@@ -10,7 +10,12 @@ export const two_levels: ArchDescriptor = {
   ],
   pageShift: 12,
   access: { load: ['whole'], set: ['whole'], clear: ['whole'] },
-  hardware: { accessed: 'never', dirty: 'never', tables: false, touch: (_level, bits) => bits },
+  hardware: {
+    accessed: 'always',
+    dirty: 'always',
+    tables: false,
+    touch: (_level, bits, { write }) => ((bits & 1n) === 0n ? null : bits | (write ? 6n : 2n)),
+  },
   decode: (level, bits) => ({
     present: (bits & 1n) !== 0n,
     table: (bits & 1n) !== 0n && level > 0,
@@ -21,6 +26,7 @@ export const two_levels: ArchDescriptor = {
   none: () => 0n,
   table: (_level, frame) => (BigInt(frame) << 12n) | 1n,
   leaf: (_level, frame) => (BigInt(frame) << 12n) | 1n,
+  change: (_level, bits) => bits,
   flush: 'ipi',
   config: {
     MMU_GATHER_RCU_TABLE_FREE: true,
@@ -28,4 +34,10 @@ export const two_levels: ArchDescriptor = {
     PT_RECLAIM: false,
     MAX_TABLE_BATCH: 4,
   },
+};
+
+/** The same, read and written by halves. */
+export const two_halves: ArchDescriptor = {
+  ...two_levels,
+  access: { load: ['low', 'high', 'low'], set: ['high', 'low'], clear: ['low', 'high'] },
 };

@@ -6,6 +6,7 @@ import type { Machine } from '../../src/machine/machine.ts';
 import type { Page, Word } from '../../src/machine/memory.ts';
 import type { Steps } from '../../src/machine/op.ts';
 import { choose, join, spin_until } from '../../src/machine/ops/control.ts';
+import { access_load, access_store } from '../../src/machine/ops/access.ts';
 import * as locks from '../../src/machine/ops/locks.ts';
 import * as mem from '../../src/machine/ops/memory.ts';
 import * as pages from '../../src/machine/ops/pages.ts';
@@ -31,7 +32,7 @@ interface World extends Mapped {
 }
 
 function world(model: MemoryModel): World {
-  const mapped = mapX({ cpus: ['CPU0', 'CPU1'], model });
+  const mapped = mapX({ cpus: ['CPU0', 'CPU1'], loaded: [0, 1], model });
   const { memory, cells } = mapped.machine;
   const word = (name: string): Word => memory.variable(name);
   const page = (name: string, refs: number): Page => {
@@ -127,6 +128,8 @@ const NONE: readonly Row[] = [
   ['READ_ONCE', ({ zero }) => READ_ONCE(zero)],
   ['WRITE_ONCE', ({ zero }) => WRITE_ONCE(zero, 1)],
   ['read_entry', ({ place }) => mem.read_entry(place(0))],
+  ['access_load', ({ root }) => access_load(root, 0)],
+  ['access_store', ({ root }) => access_store(root, 0, 1n)],
   ['write_entry', ({ place, none }) => mem.write_entry(place(0), none)],
   ['atomic_add_unless that does nothing', ({ zero }) => mem.atomic_add_unless(zero, 1, 0)],
   ['spin_unlock', after(locks.spin_lock, locks.spin_unlock)],

@@ -105,6 +105,42 @@ describe('a frame is freed while a CPU may have it cached', () => {
     expect(found(program)).toEqual([STALE_X('CPU0')]);
   });
 
+  test('a tag that another root has had is loaded with what is filed under it', () => {
+    const other = (flush: boolean): string[] => {
+      const m = mapX({ cpus, loaded: [] });
+      const program = tasks(m.machine, function* () {
+        yield* load_root(m.root, true, 1);
+        yield* load_root(m.tables[0]!.frame, flush, 1);
+      });
+      return found(program);
+    };
+    expect(other(true)).toEqual([]);
+    expect(other(false)).toContain(
+      'stale-translation: CPU0 translates by pte under a tag of pgd, whose translation to X it may still hold.',
+    );
+  });
+
+  test('a flush under one tag leaves what is filed under another', () => {
+    const m = mapX({ cpus, loaded: [] });
+    const program = tasks(m.machine, function* () {
+      yield* load_root(m.root, true, 1);
+      yield* load_root(m.root, true, 2);
+      yield* unmap(m, () => invalidate_local(...everything));
+      yield* load_root(m.root, false, 1);
+    });
+    expect(found(program)).toEqual([]);
+    const left = mapX({ cpus, loaded: [] });
+    const stale = tasks(left.machine, function* () {
+      yield* load_root(left.root, true, 1);
+      yield* load_root(left.root, true, 2);
+      yield* unmap(left, () => load_root(left.root, true, 2));
+      yield* load_root(left.root, false, 1);
+    });
+    expect(found(stale)).toEqual([
+      "stale-translation: X is gone, yet CPU0's TLB may still map 0x0 to it.",
+    ]);
+  });
+
   test('nothing is found if the root is loaded with a flush', () => {
     const m = mapX({ cpus, loaded: [0] });
     const program = tasks(m.machine, () => unmap(m, () => load_root(m.root, true)));

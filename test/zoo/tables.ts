@@ -1,4 +1,5 @@
-import { x86_64_descriptor as arch } from '../../src/arch/x86-64.ts';
+import { x86_64_descriptor } from '../../src/arch/x86-64.ts';
+import { x86_pae_descriptor } from '../../src/arch/x86-pae.ts';
 import type { Program } from '../../src/explore/run.ts';
 import type { Actor } from '../../src/machine/actor.ts';
 import { Machine } from '../../src/machine/machine.ts';
@@ -38,6 +39,8 @@ export interface MappedOptions {
   /** The CPUs that have the address space loaded; none by default. */
   readonly loaded?: readonly number[];
   readonly model?: MemoryModel;
+  /** x86-32 PAE: entries of two halves, and X has the frame number 0x105000. */
+  readonly pae?: boolean;
 }
 
 const nobody: Actor = {
@@ -51,16 +54,17 @@ const nobody: Actor = {
   creator: -1,
 };
 
-export function mapX({ cpus, loaded = [], model = 'sc' }: MappedOptions): Mapped {
+export function mapX({ cpus, loaded = [], model = 'sc', pae }: MappedOptions): Mapped {
   const machine = new Machine({
-    arch,
+    arch: pae ? x86_pae_descriptor : x86_64_descriptor,
     model,
     cpus: cpus.map((name) => ({ name, virtual: name.startsWith('v') })),
     sanitizers: all_sanitizers,
   });
-  const { cells, memory, translations } = machine;
+  const { arch, cells, memory, translations } = machine;
   const tables = arch.levels.map(({ name }, level) => newFrame(machine, name, level));
   const X = newFrame(machine, 'X', -1);
+  if (pae) memory.numbers.choose(X.frame, 0x105000, 'X');
   const place = (level: number): EntryPointer => ({ ...tables[level]!, index: 0 });
   const linked = (level: number): Entry => {
     const below = level === 0 ? undefined : tables[level - 1];

@@ -25,7 +25,7 @@ export const flush_tlb_mm_range = fn(
       yield* broadcast_flush_tlb_range(mm, start, end, freed_tables);
     }
   },
-  { hidden: true },
+  { hidden: true, protects: { what: 'flush_tlb_mm_range()' } },
 );
 
 /** linux v6.12 arch/arm64/include/asm/tlbflush.h, __flush_tlb_range(): TLBI ...IS, then DSB ISH. */

@@ -14,6 +14,8 @@ import {
   type CallbackHead,
   type QuiescentRule,
 } from '../../machine/ops/rcu-gp.ts';
+import { queue_callback_at_once } from '../../machine/ops/rcu.ts';
+import { GRACE_PERIOD } from './rcu.ts';
 
 /**
  * RCU, as the machine that keeps the promise of kernel/rcu.ts.
@@ -108,16 +110,19 @@ const rcu_segcblist_enqueue = leaf(function* rcu_segcblist_enqueue(
 });
 
 /** call_rcu() of the grace-period machine. */
-export const tree_call_rcu = fn(function* __call_rcu_common(
-  callback: AnyFn,
-  args: readonly unknown[],
-  effect?: (machine: Machine) => void,
-): Steps<void> {
-  const head: CallbackHead = { func: callback, args, effect: effect ?? null };
-  const gp_seq = yield* rcu_seq_snap(yield* rcu_seq_current());
-  yield* rcu_segcblist_enqueue(head, gp_seq);
-  yield* rcu_start_this_gp(gp_seq);
-});
+export const tree_call_rcu = fn(
+  function* __call_rcu_common(
+    callback: AnyFn,
+    args: readonly unknown[],
+    effect?: (machine: Machine) => void,
+  ): Steps<void> {
+    const head: CallbackHead = { func: callback, args, effect: effect ?? null };
+    const gp_seq = yield* rcu_seq_snap(yield* rcu_seq_current());
+    yield* rcu_segcblist_enqueue(head, gp_seq);
+    yield* rcu_start_this_gp(gp_seq);
+  },
+  { protects: { what: GRACE_PERIOD, without: queue_callback_at_once } },
+);
 
 const wait_rcu_gp = leaf(function* wait_rcu_gp(gp_seq: number): Steps<void> {
   yield* wait_for_gp_seq(gp_seq);
@@ -128,9 +133,12 @@ const might_sleep = leaf(function* might_sleep(): Steps<void> {
 });
 
 /** synchronize_rcu() of the grace-period machine. */
-export const tree_synchronize_rcu = fn(function* synchronize_rcu_normal(): Steps<void> {
-  yield* might_sleep();
-  const gp_seq = yield* rcu_seq_snap(yield* rcu_seq_current());
-  yield* rcu_start_this_gp(gp_seq);
-  yield* wait_rcu_gp(gp_seq);
-});
+export const tree_synchronize_rcu = fn(
+  function* synchronize_rcu_normal(): Steps<void> {
+    yield* might_sleep();
+    const gp_seq = yield* rcu_seq_snap(yield* rcu_seq_current());
+    yield* rcu_start_this_gp(gp_seq);
+    yield* wait_rcu_gp(gp_seq);
+  },
+  { protects: { what: GRACE_PERIOD } },
+);

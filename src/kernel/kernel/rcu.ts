@@ -1,7 +1,12 @@
 import { fn, leaf, type AnyFn } from '../../machine/fn.ts';
 import type { Machine } from '../../machine/machine.ts';
 import type { Steps } from '../../machine/op.ts';
-import { queue_callback, rcu_nest, wait_grace_period } from '../../machine/ops/rcu.ts';
+import {
+  queue_callback,
+  queue_callback_at_once,
+  rcu_nest,
+  wait_grace_period,
+} from '../../machine/ops/rcu.ts';
 
 /**
  * RCU, as the abstract specification.
@@ -21,24 +26,39 @@ import { queue_callback, rcu_nest, wait_grace_period } from '../../machine/ops/r
  */
 
 /** Opens a read-side section of this task. Sections nest. */
-export const rcu_read_lock = leaf(function* rcu_read_lock(): Steps<void> {
-  yield* rcu_nest(1);
-});
+export const rcu_read_lock = leaf(
+  function* rcu_read_lock(): Steps<void> {
+    yield* rcu_nest(1);
+  },
+  { protects: { what: 'rcu_read_lock()', opens: 'rcu_read_lock' } },
+);
 
-export const rcu_read_unlock = leaf(function* rcu_read_unlock(): Steps<void> {
-  yield* rcu_nest(-1);
-});
+export const rcu_read_unlock = leaf(
+  function* rcu_read_unlock(): Steps<void> {
+    yield* rcu_nest(-1);
+  },
+  { closes: 'rcu_read_lock' },
+);
+
+/** What `why` takes away of call_rcu() and synchronize_rcu(), in whatever form. */
+export const GRACE_PERIOD = 'the grace period';
 
 /** Runs `callback(...args)` after a grace period. `effect`: bookkeeping of the same step (life states). */
-export const call_rcu = leaf(function* call_rcu(
-  callback: AnyFn,
-  args: readonly unknown[],
-  effect?: (machine: Machine) => void,
-): Steps<void> {
-  yield* queue_callback(callback, args, effect);
-});
+export const call_rcu = leaf(
+  function* call_rcu(
+    callback: AnyFn,
+    args: readonly unknown[],
+    effect?: (machine: Machine) => void,
+  ): Steps<void> {
+    yield* queue_callback(callback, args, effect);
+  },
+  { protects: { what: GRACE_PERIOD, without: queue_callback_at_once } },
+);
 
 /** Waits for a grace period. May sleep; inside a read-side section it would wait for itself. */
-export const synchronize_rcu = fn(function* synchronize_rcu(): Steps<void> {
-  yield* wait_grace_period();
-});
+export const synchronize_rcu = fn(
+  function* synchronize_rcu(): Steps<void> {
+    yield* wait_grace_period();
+  },
+  { protects: { what: GRACE_PERIOD } },
+);

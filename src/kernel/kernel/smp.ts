@@ -16,17 +16,20 @@ import { csd_lock_wait, send_ipi } from '../../machine/ops/processor.ts';
  *
  * Follows linux v6.12 kernel/smp.c, smp_call_function_many_cond() with wait.
  */
-export const smp_call_function_many = fn(function* smp_call_function_many(
-  cpus: readonly number[],
-  handler: AnyFn,
-  ...args: unknown[]
-): Steps<void> {
-  const self = smp_processor_id();
-  const sent: number[] = [];
-  yield* preempt_disable(); // the caller must stay on its CPU, or "every other CPU" changes meaning
-  for (const cpu of cpus) {
-    if (cpu !== self) sent.push(yield* send_ipi(cpu, handler, args));
-  }
-  for (const handling of sent) yield* csd_lock_wait(handling);
-  yield* preempt_enable();
-});
+export const smp_call_function_many = fn(
+  function* smp_call_function_many(
+    cpus: readonly number[],
+    handler: AnyFn,
+    ...args: unknown[]
+  ): Steps<void> {
+    const self = smp_processor_id();
+    const sent: number[] = [];
+    yield* preempt_disable(); // the caller must stay on its CPU, or "every other CPU" changes meaning
+    for (const cpu of cpus) {
+      if (cpu !== self) sent.push(yield* send_ipi(cpu, handler, args));
+    }
+    for (const handling of sent) yield* csd_lock_wait(handling);
+    yield* preempt_enable();
+  },
+  { onBehalf: true },
+);

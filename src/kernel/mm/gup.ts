@@ -1,4 +1,5 @@
 import { fn } from '../../machine/fn.ts';
+import { holds } from '../../machine/protection.ts';
 import type { Entry, EntryPointer, Page } from '../../machine/memory.ts';
 import type { Steps } from '../../machine/op.ts';
 import { settle_claim } from '../../machine/ops/pages.ts';
@@ -7,6 +8,7 @@ import { rcu_read_lock, rcu_read_unlock } from '../kernel/rcu.ts';
 import { gup_put_folio, try_grab_folio_fast } from './page-ref.ts';
 import {
   offset_lockless,
+  p4dp_get,
   pgd_offset,
   pgdp_get,
   pmd_leaf,
@@ -47,14 +49,12 @@ import type { Mm, Pmd, Pmdp, Pte, Ptep } from './types.ts';
  * The re-check: the reference was taken after the entries were read, so only entries that are still there
  * say that it is the right page. Without it the page of another process can be returned (M1.1).
  */
-export const gup_entries_unchanged = fn(function* gup_entries_unchanged(
-  pmd: Pmd,
-  pmdp: Pmdp,
-  pte: Pte,
-  ptep: Ptep,
-): Steps<boolean> {
-  return same(pmd, yield* pmdp_get(pmdp)) && same(pte, yield* ptep_get(ptep));
-});
+export const gup_entries_unchanged = fn(
+  function* gup_entries_unchanged(pmd: Pmd, pmdp: Pmdp, pte: Pte, ptep: Ptep): Steps<boolean> {
+    return same(pmd, yield* pmdp_get(pmdp)) && same(pte, yield* ptep_get(ptep));
+  },
+  { protects: { what: 'gup_entries_unchanged()', without: holds } },
+);
 
 /** The PTE level, in the table that `pmd`, a local copy of `*pmdp`, points to. */
 export const gup_fast_pte_range = fn(function* gup_fast_pte_range(
@@ -85,7 +85,9 @@ export const gup_fast_pgd_range = fn(function* gup_fast_pgd_range(
   const pgdp = pgd_offset(mm, addr);
   const pgd = yield* pgdp_get(pgdp);
   if (!pgd.table) return null;
-  const pudp = offset_lockless(mm, pgd, 2, addr);
+  const p4d = yield* p4dp_get(offset_lockless(mm, pgd, 3, addr)); // folded: `pgd` once more, and no load
+  if (!p4d.table) return null;
+  const pudp = offset_lockless(mm, p4d, 2, addr);
   const pud = yield* pudp_get(pudp);
   if (!pud.table) return null;
   const pmdp = offset_lockless(mm, pud, 1, addr);
@@ -124,6 +126,8 @@ export const walk_page_range_rcu = fn(function* walk_page_range_rcu(
 
 const walk_pte_rcu = fn(function* walk_pte_rcu(mm: Mm, addr: number): Steps<boolean> {
   let entry: Entry = yield* pgdp_get(pgd_offset(mm, addr));
+  if (!entry.table) return false;
+  entry = yield* p4dp_get(offset_lockless(mm, entry, 3, addr));
   if (!entry.table) return false;
   entry = yield* pudp_get(offset_lockless(mm, entry, 2, addr));
   if (!entry.table) return false;

@@ -9,6 +9,7 @@ import {
 import { pte_offset_map_lock, pte_unmap_unlock } from './pgtable-generic.ts';
 import {
   offset_lockless,
+  p4dp_get,
   pgd_offset,
   pgdp_get,
   pmd_clear,
@@ -46,7 +47,9 @@ const find_pmd = fn(function* find_pmd(tlb: MmuGather, addr: number): Steps<Pmdp
   const { mm } = tlb;
   const pgd = yield* pgdp_get(pgd_offset(mm, addr));
   if (!pgd.table) return null;
-  const pud = yield* pudp_get(offset_lockless(mm, pgd, 2, addr));
+  const p4d = yield* p4dp_get(offset_lockless(mm, pgd, 3, addr));
+  if (!p4d.table) return null;
+  const pud = yield* pudp_get(offset_lockless(mm, p4d, 2, addr));
   if (!pud.table) return null;
   return offset_lockless(mm, pud, 1, addr);
 });

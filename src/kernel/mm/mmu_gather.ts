@@ -77,22 +77,26 @@ export function tlb_remove_page(tlb: MmuGather, page: Page): void {
 }
 
 /** Step (2): invalidates translations and walk caches of everything unhooked so far. */
-export const tlb_flush_mmu_tlbonly = fn(function* tlb_flush_mmu_tlbonly(
-  tlb: MmuGather,
-): Steps<void> {
-  if (tlb.end === 0) return;
-  yield* flush_tlb_mm_range(tlb.mm, tlb.start, tlb.end, tlb.freed_tables);
-  yield* translations_gone(tlb.cleared);
-  tlb.cleared = [];
-  tlb.start = NOTHING;
-  tlb.end = 0;
-  tlb.freed_tables = false;
-});
+export const tlb_flush_mmu_tlbonly = fn(
+  function* tlb_flush_mmu_tlbonly(tlb: MmuGather): Steps<void> {
+    if (tlb.end === 0) return;
+    yield* flush_tlb_mm_range(tlb.mm, tlb.start, tlb.end, tlb.freed_tables);
+    yield* translations_gone(tlb.cleared);
+    tlb.cleared = [];
+    tlb.start = NOTHING;
+    tlb.end = 0;
+    tlb.freed_tables = false;
+  },
+  { onBehalf: true },
+);
 
 /** tlb_table_invalidate(): no table may reach RCU while a walk cache leads to it (M3.3). */
-export const tlb_table_invalidate = fn(function* tlb_table_invalidate(tlb: MmuGather): Steps<void> {
-  yield* tlb_flush_mmu_tlbonly(tlb);
-});
+export const tlb_table_invalidate = fn(
+  function* tlb_table_invalidate(tlb: MmuGather): Steps<void> {
+    yield* tlb_flush_mmu_tlbonly(tlb);
+  },
+  { onBehalf: true },
+);
 
 /** Gives one table page back to the allocator. Nobody may be walking it, in software or hardware. */
 export const __tlb_remove_table = leaf(function* __tlb_remove_table(table: Page): Steps<void> {

@@ -21,12 +21,19 @@ import {
  */
 
 /** Takes a reference on a page found without a lock, if it has any. A full barrier on success. */
-export const try_grab_folio_fast = leaf(function* try_grab_folio_fast(
-  page: Page,
-  claim: MappingClaim | null,
-): Steps<boolean> {
-  return yield* page_ref_get(page, true, claim);
-});
+export const try_grab_folio_fast = leaf(
+  function* try_grab_folio_fast(page: Page, claim: MappingClaim | null): Steps<boolean> {
+    return yield* page_ref_get(page, true, claim);
+  },
+  {
+    protects: {
+      what: 'the condition of try_grab_folio_fast()',
+      without: function* (page, claim) {
+        return yield* page_ref_get(page, false, claim);
+      },
+    },
+  },
+);
 
 /** Drops a reference; frees the page with the last one. */
 export const folio_put = fn(function* folio_put(page: Page): Steps<void> {

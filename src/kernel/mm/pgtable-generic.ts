@@ -3,6 +3,7 @@ import type { Word } from '../../machine/memory.ts';
 import type { Steps } from '../../machine/op.ts';
 import { bounded } from '../../machine/ops/control.ts';
 import { spin_lock, spin_unlock } from '../../machine/ops/locks.ts';
+import { holds } from '../../machine/protection.ts';
 import { __pte_offset_map, pmdp_get_lockless, pte_unmap, same } from './pgtable.ts';
 import type { Mm, Pmd, Pmdp, Ptep } from './types.ts';
 
@@ -27,6 +28,15 @@ function pte_lockptr(mm: Mm, pmdval: Pmd): Word {
 
 const ROUNDS = 3;
 
+/** The re-check under the lock: does the entry still point to the table whose lock this is? */
+const pmd_unchanged = fn(
+  function* pmd_unchanged(pmdval: Pmd, pmdp: Pmdp): Steps<boolean> {
+    const pmd = yield* pmdp_get_lockless(pmdp);
+    return same(pmdval, pmd);
+  },
+  { hidden: true, protects: { what: 'the re-check of the PMD entry', without: holds } },
+);
+
 export interface LockedPte {
   readonly ptep: Ptep;
   readonly ptl: Word;
@@ -42,8 +52,7 @@ export const pte_offset_map_lock = fn(function* pte_offset_map_lock(
     if (!mapped) return null;
     const ptl = pte_lockptr(mm, mapped.pmdval);
     yield* spin_lock(ptl);
-    const pmd = yield* pmdp_get_lockless(pmdp);
-    if (same(mapped.pmdval, pmd)) return { ptep: mapped.ptep, ptl };
+    if (yield* pmd_unchanged(mapped.pmdval, pmdp)) return { ptep: mapped.ptep, ptl };
     yield* spin_unlock(ptl);
     yield* pte_unmap();
   }

@@ -4,7 +4,7 @@ import type { Steps } from '../../machine/op.ts';
 import { read_entry, write_entry, xchg_entry } from '../../machine/ops/memory.ts';
 import { indexAt } from '../../machine/walk.ts';
 import { rcu_read_lock, rcu_read_unlock } from '../kernel/rcu.ts';
-import type { Mm, Pmd, Pmdp, Pte, Ptep } from './types.ts';
+import type { Mm, Pmd, Pmdp, Pte, Ptep, Upperp } from './types.ts';
 
 /**
  * Page-table entries: loads, stores, and arithmetic on values already read.
@@ -52,21 +52,33 @@ export function pgd_offset(mm: Mm, addr: number): EntryPointer {
 /**
  * pXd_offset_lockless(): pointer to the entry for `addr` in the table that `entry`, a local copy of its
  * parent, points to. Never from a second load of the parent (M1.7).
+ *
+ * Levels are counted from the leaf tables: 0 pte, 1 pmd, 2 pud, 3 p4d. Where the architecture has fewer, the
+ * missing ones are folded into the pgd (include/asm-generic/pgtable-nop4d.h, pgtable-nopud.h): the copy of
+ * the parent is the entry, and following the pointer reads that copy.
  */
-export function offset_lockless(mm: Mm, entry: Entry, level: number, addr: number): EntryPointer {
-  return {
-    frame: entry.frame,
-    generation: entry.generation,
-    index: indexAt(mm.kernel.arch, level, addr),
-  };
+export function offset_lockless(mm: Mm, entry: Entry, level: 0 | 1, addr: number): EntryPointer;
+export function offset_lockless(mm: Mm, entry: Entry, level: number, addr: number): Upperp;
+export function offset_lockless(mm: Mm, entry: Entry, level: number, addr: number): Upperp {
+  const { arch } = mm.kernel;
+  if (level >= arch.levels.length - 1) return entry;
+  return { frame: entry.frame, generation: entry.generation, index: indexAt(arch, level, addr) };
+}
+
+/** An entry of the level below the pgd's, or of the one below that: in a table, or folded into a copy. */
+function* read_upper(place: Upperp): Steps<Entry> {
+  return 'bits' in place ? place : yield* read_entry(place);
 }
 
 /** READ_ONCE of an upper-level entry. */
 export const pgdp_get = leaf(function* pgdp_get(pgdp: EntryPointer): Steps<Entry> {
   return yield* read_entry(pgdp);
 });
-export const pudp_get = leaf(function* pudp_get(pudp: EntryPointer): Steps<Entry> {
-  return yield* read_entry(pudp);
+export const p4dp_get = leaf(function* p4dp_get(p4dp: Upperp): Steps<Entry> {
+  return yield* read_upper(p4dp);
+});
+export const pudp_get = leaf(function* pudp_get(pudp: Upperp): Steps<Entry> {
+  return yield* read_upper(pudp);
 });
 /** READ_ONCE of a PMD entry whose table cannot go away (a lock is held, or it is a re-check). */
 export const pmdp_get = leaf(function* pmdp_get(pmdp: Pmdp): Steps<Pmd> {

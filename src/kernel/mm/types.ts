@@ -1,5 +1,6 @@
 import type { ArchDescriptor, KernelConfig } from '../../machine/arch.ts';
 import type { Entry, EntryPointer, Page, PageFields, Word } from '../../machine/memory.ts';
+import type { RmapPlace } from './rmap.ts';
 
 /**
  * Kernel structures as the protocols see them: frozen handles whose fields are words of the machine's
@@ -16,6 +17,18 @@ export interface Kernel {
   readonly cpus: readonly PerCpu[];
   /** The words of a struct page: arithmetic on the page's frame number, as page_folio() is. */
   readonly folio: (page: Page) => Folio;
+  /** Where the page was mapped when the scenario began: what the lists of VMAs lead to (mm/rmap.ts). */
+  readonly rmap: (page: Page) => readonly RmapPlace[];
+  /** All address spaces by their id; complete when the scenario begins. */
+  readonly mms: ReadonlyMap<number, Mm>;
+}
+
+/** struct tlb_context: a tag of this CPU. */
+export interface TlbContext {
+  /** Id of the mm that has the tag, 0 none. */
+  readonly ctx_id: Word;
+  /** Its generation that this CPU has caught up to. */
+  readonly tlb_gen: Word;
 }
 
 /** struct folio, of one page: its reference count and the fields that protocols look at. */
@@ -27,14 +40,28 @@ export interface Folio extends PageFields {
 export interface PerCpu {
   readonly cpu: number;
   readonly name: string;
-  /** cpu_tlbstate.loaded_mm: 0 none, else the mm's id. */
+  /** cpu_tlbstate.loaded_mm: the mm's id; 0 is init_mm, -1 LOADED_MM_SWITCHING. */
   readonly loaded_mm: Word;
-  /** cpu_tlbstate.ctxs[].tlb_gen of the loaded mm: the generation this CPU has caught up to. */
-  readonly tlb_gen: Word;
+  /** Slot of the loaded mm. */
+  readonly loaded_mm_asid: Word;
+  /** The slot that is recycled next. */
+  readonly next_asid: Word;
+  readonly ctxs: readonly TlbContext[];
   /** cpu_tlbstate_shared.is_lazy. */
   readonly is_lazy: Word;
   /** struct kvm_steal_time.preempted, the byte shared with the host. */
   readonly preempted: Word;
+}
+
+/** struct vm_area_struct: neighbouring pages that one mmap() made. */
+export interface Vma {
+  readonly start: number;
+  /** Exclusive. */
+  readonly end: number;
+  /** The lock of the list that leads from its pages to it: anon_vma->root->rwsem, mapping->i_mmap_rwsem. */
+  readonly rwsem: Word;
+  /** 1 while it is in that list. */
+  readonly linked: Word;
 }
 
 /** struct mm_struct. */
@@ -53,6 +80,8 @@ export interface Mm {
   readonly tlb_flush_pending: Word;
   /** The addresses that it maps when the scenario begins: what its VMAs cover. */
   readonly mapped: readonly number[];
+  /** Its VMAs when the scenario begins: one for each run of neighbouring addresses. */
+  readonly vmas: readonly Vma[];
   /** Spinlocks of the page-table pages, by the table's frame (split ptlocks: ptdesc->ptl). */
   readonly ptl: ReadonlyMap<number, Word>;
 }
@@ -61,4 +90,6 @@ export type Pmd = Entry;
 export type Pte = Entry;
 export type Pmdp = EntryPointer;
 export type Ptep = EntryPointer;
+/** Pointer to an entry of a level that may be folded: to a word of a table, or a local copy of its parent. */
+export type Upperp = EntryPointer | Entry;
 export type { Page };

@@ -2,7 +2,7 @@ import { ASSUMED, BOUNDED, type Actor } from '../actor.ts';
 import type { Reader } from '../cells.ts';
 import { currentActivation, leaf } from '../fn.ts';
 import type { Machine } from '../machine.ts';
-import { FREE, LOW_MASK, lifeGeneration, lifeState, type Word } from '../memory.ts';
+import { FREE, lifeGeneration, lifeState, type Word } from '../memory.ts';
 import { defineOp, perform, type Op, type Steps } from '../op.ts';
 
 /** Named nondeterminism, waiting, and the two ways to leave a run. */
@@ -50,9 +50,8 @@ export function lockedUnless(
 
 /** The same as `who` sees it, whose CPU may have a store to the word in its buffer. */
 function contentFor(read: Reader, m: Machine, who: Actor, word: Word): number | null {
-  const own = m.buffers?.forwarded(read, who, word);
-  if (own === undefined) return contentOf(read, m, word);
-  return judged(read, m, word, typeof own === 'number' ? own : Number(own.bits & LOW_MASK) | 0);
+  const own = m.buffers?.forwardedNumber(read, who, word);
+  return own === undefined ? contentOf(read, m, word) : judged(read, m, word, own);
 }
 
 function judged(read: Reader, m: Machine, word: Word, value: number): number | null {

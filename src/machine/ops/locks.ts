@@ -5,6 +5,7 @@ import type { Machine } from '../machine.ts';
 import type { Word } from '../memory.ts';
 import { defineOp, perform, type Blocker, type Steps } from '../op.ts';
 import { leaf } from '../fn.ts';
+import { lockClass } from '../protection.ts';
 import { contentOf, lockedUnless } from './control.ts';
 
 /**
@@ -207,63 +208,74 @@ const readUnlockOp = defineOp('read_unlock', {
     dropped(m, who, { word, reading: true, sleeps }),
 });
 
-const byAddress = { address: [0] };
+/** Taken and dropped by functions that do not call each other: it is there everywhere or nowhere. */
+const LOCK = { address: [0], protects: { what: lockClass, everywhere: true } };
 
 /** Takes a spinlock; preemption is off until it is dropped. */
 export const spin_lock = leaf(function* spin_lock(lock: Word): Steps<void> {
   yield* perform(writeLockOp, [lock, SPINNING]);
-}, byAddress);
+}, LOCK);
+
+const TRYLOCK = {
+  ...LOCK,
+  protects: {
+    ...LOCK.protects,
+    without: function* (): Steps<boolean> {
+      return true;
+    },
+  },
+};
 
 /** Takes a spinlock if it is free; returns whether it did. */
 export const spin_trylock = leaf(function* spin_trylock(lock: Word): Steps<boolean> {
   return yield* perform(tryLockOp, [lock, SPINNING]);
-}, byAddress);
+}, TRYLOCK);
 
 export const spin_unlock = leaf(function* spin_unlock(lock: Word): Steps<void> {
   yield* perform(releaseOp, [lock]);
-}, byAddress);
+}, LOCK);
 
 /** Takes a mutex: may sleep. */
 export const mutex_lock = leaf(function* mutex_lock(lock: Word): Steps<void> {
   yield* perform(writeLockOp, [lock, SLEEPING]);
-}, byAddress);
+}, LOCK);
 
 export const mutex_unlock = leaf(function* mutex_unlock(lock: Word): Steps<void> {
   yield* perform(unlockOp, [lock]);
-}, byAddress);
+}, LOCK);
 
 /** Takes an rw_semaphore for writing: may sleep. */
 export const down_write = leaf(function* down_write(lock: Word): Steps<void> {
   yield* perform(writeLockOp, [lock, SLEEPING]);
-}, byAddress);
+}, LOCK);
 
 export const up_write = leaf(function* up_write(lock: Word): Steps<void> {
   yield* perform(unlockOp, [lock]);
-}, byAddress);
+}, LOCK);
 
 /** Takes an rw_semaphore for reading: may sleep. */
 export const down_read = leaf(function* down_read(lock: Word): Steps<void> {
   yield* perform(readLockOp, [lock, SLEEPING]);
-}, byAddress);
+}, LOCK);
 
 export const up_read = leaf(function* up_read(lock: Word): Steps<void> {
   yield* perform(readUnlockOp, [lock, SLEEPING]);
-}, byAddress);
+}, LOCK);
 
 /** Takes an rwlock_t for reading. */
 export const read_lock = leaf(function* read_lock(lock: Word): Steps<void> {
   yield* perform(readLockOp, [lock, SPINNING]);
-}, byAddress);
+}, LOCK);
 
 export const read_unlock = leaf(function* read_unlock(lock: Word): Steps<void> {
   yield* perform(readUnlockOp, [lock, SPINNING]);
-}, byAddress);
+}, LOCK);
 
 /** Takes an rwlock_t for writing. */
 export const write_lock = leaf(function* write_lock(lock: Word): Steps<void> {
   yield* perform(writeLockOp, [lock, SPINNING]);
-}, byAddress);
+}, LOCK);
 
 export const write_unlock = leaf(function* write_unlock(lock: Word): Steps<void> {
   yield* perform(releaseOp, [lock]);
-}, byAddress);
+}, LOCK);

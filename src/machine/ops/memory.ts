@@ -1,15 +1,19 @@
-import type { Actor } from '../actor.ts';
-import type { Machine } from '../machine.ts';
-import { refuseNarrow, type Entry, type EntryPointer, type Word } from '../memory.ts';
+import { refuseNarrow, type Entry, type Word } from '../memory.ts';
 import { defineOp, perform, type Steps } from '../op.ts';
 import { leaf } from '../fn.ts';
 import { lockedUnless } from './control.ts';
+import {
+  asStored,
+  describeStore,
+  follow,
+  mayStore,
+  storeEntry,
+  type Place,
+} from './entry-store.ts';
+
+export type { Place } from './entry-store.ts';
 
 /** Plain and atomic accesses to words. Every one first follows its pointer: see `Machine.dereference`. */
-
-function follow(m: Machine, who: Actor, word: Word): boolean {
-  return m.dereference(who, word.frame, word.generation, word.name);
-}
 
 const readOp = defineOp('read', {
   ordering: 'none',
@@ -96,28 +100,51 @@ export const WRITE_ONCE = leaf(function* WRITE_ONCE(word: Word, value: number): 
   yield* perform(writeOp, [word, value]);
 });
 
+/** For atomic leaves: what is left of an exchange without its atomicity. */
+export function* xchg_in_two_steps(word: Word, value: number): Steps<number> {
+  const old = yield* READ_ONCE(word);
+  yield* WRITE_ONCE(word, value);
+  return old;
+}
+
 /** Atomically replaces the value and returns the old one. A full barrier. */
 export const xchg = leaf(
   function* xchg(word: Word, value: number): Steps<number> {
     return yield* perform(exchangeOp, [word, value]);
   },
-  { address: [0] },
+  { address: [0], protects: { what: 'the atomicity of xchg()', without: xchg_in_two_steps } },
 );
+
+function* cmpxchg_in_two_steps(word: Word, old: number, value: number): Steps<boolean> {
+  if ((yield* READ_ONCE(word)) !== old) return false;
+  yield* WRITE_ONCE(word, value);
+  return true;
+}
 
 /** Atomically replaces `old` by `value`; `false`, and only a read, if the word says something else. */
 export const try_cmpxchg = leaf(
   function* try_cmpxchg(word: Word, old: number, value: number): Steps<boolean> {
     return yield* perform(compareOp, [word, old, value]);
   },
-  { address: [0, 1] },
+  {
+    address: [0, 1],
+    protects: { what: 'the atomicity of try_cmpxchg()', without: cmpxchg_in_two_steps },
+  },
 );
+
+/** For atomic leaves: what is left of an addition without its atomicity. */
+export function* add_in_two_steps(word: Word, amount: number): Steps<number> {
+  const old = yield* READ_ONCE(word);
+  yield* WRITE_ONCE(word, old + amount);
+  return old;
+}
 
 /** Atomically adds and returns the value before. A full barrier. */
 export const fetch_add = leaf(
   function* fetch_add(word: Word, amount: number): Steps<number> {
     return yield* perform(addOp, [word, amount]);
   },
-  { address: [0] },
+  { address: [0], protects: { what: 'the atomicity of fetch_add()', without: add_in_two_steps } },
 );
 
 /** Atomically adds unless the value is `unless`; returns whether it did. A full barrier on success. */
@@ -125,11 +152,17 @@ export const atomic_add_unless = leaf(
   function* atomic_add_unless(word: Word, amount: number, unless: number): Steps<boolean> {
     return yield* perform(addUnlessOp, [word, amount, unless]);
   },
-  { address: [0] },
+  {
+    address: [0],
+    protects: {
+      what: 'the condition of atomic_add_unless()',
+      without: function* (word, amount) {
+        yield* fetch_add(word, amount);
+        return true;
+      },
+    },
+  },
 );
-
-/** A word, or a pointer to a table entry computed from a value that was read. */
-export type Place = Word | EntryPointer;
 
 const readEntryOp = defineOp('read_entry', {
   ordering: 'guarded', // a load, but where only a part of it could be forwarded it waits
@@ -142,28 +175,13 @@ const readEntryOp = defineOp('read_entry', {
   describe: (m, _who, _args, value) => ({ comment: m.describeEntry(value as Entry) }),
 });
 
-/** The bits of an empty entry are the architecture's. */
-function asStored(m: Machine, word: Word, value: Entry): Entry {
-  const level = word.frame < 0 ? -1 : m.cells.peek(m.memory.info(word.frame).level);
-  return value.none && level >= 0 ? m.memory.entry(m.arch.none(level), 0, level) : value;
-}
-
-function storeEntry(m: Machine, who: Actor, word: Word, value: Entry): void {
-  const level = word.frame < 0 ? -1 : m.cells.peek(m.memory.info(word.frame).level);
-  const before = m.memory.peekWide(word);
-  m.memory.storeWide(word, value);
-  if (level < 0) return;
-  m.relink(before, m.memory.entry(value.bits, value.generation, level));
-  m.translations.entryStored(who, word.address, word.frame, level, value.bits);
-  for (const sanitizer of m.sanitizers) sanitizer.entryStored?.(m, who, word.address);
-}
-
 const writeEntryOp = defineOp('write_entry', {
   ordering: 'store', // translation caches see an entry when it reaches memory
   exec: (m, who, [place, value]: [Place, Entry]) => {
     const word = m.memory.resolve(place);
     if (!follow(m, who, word)) return undefined;
     refuseNarrow(word);
+    if (!mayStore(m, who, word, value)) return undefined;
     const stored = asStored(m, word, value);
     const act = (): void => storeEntry(m, who, word, stored);
     const remark = (): string | undefined => describeStore(m, place, value);
@@ -173,23 +191,11 @@ const writeEntryOp = defineOp('write_entry', {
   describe: (m, _who, [place, value]) => ({ comment: describeStore(m, place, value) }),
 });
 
-/** What a store to a table takes away, which is what the reader of a diagram wants to know. */
-function describeStore(m: Machine, place: Place, value: Entry): string | undefined {
-  const word = m.memory.resolve(place);
-  const access = m.cells.head[word.cell] as number;
-  const level = word.frame < 0 ? -1 : m.cells.peek(m.memory.info(word.frame).level);
-  if (level < 0 || access < m.cells.start) return undefined;
-  const before = m.arch.decode(level, BigInt((m.cells.old[access] as number) >>> 0));
-  const name = m.memory.frames[before.frame]?.name;
-  if (!before.present || !value.none || name === undefined) return undefined;
-  return before.table ? `${name} unlinked` : `${name} unmapped`;
-}
-
 const exchangeEntryOp = defineOp('xchg_entry', {
   ordering: 'full',
   exec: (m, who, [place, value]: [Place, Entry]): Entry => {
     const word = m.memory.resolve(place);
-    if (!follow(m, who, word)) return m.memory.entry(0n, 0);
+    if (!follow(m, who, word) || !mayStore(m, who, word, value)) return m.memory.entry(0n, 0);
     const old = m.memory.loadWide(word);
     storeEntry(m, who, word, asStored(m, word, value));
     return old;

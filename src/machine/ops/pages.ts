@@ -35,9 +35,18 @@ function takeFromPool(m: Machine, frame: number): void {
   cells.poke(memory.freeSet, memory.sets.id(rest));
 }
 
+/** Names of the frames that were allocated for page tables, in any run so far: for reports. */
+export function allocatedTables({ objects }: Machine): Set<string> {
+  const known = objects.get('allocated tables') as Set<string> | undefined;
+  const names = known ?? new Set<string>();
+  if (!known) objects.set('allocated tables', names);
+  return names;
+}
+
 function handOut(m: Machine, frame: number, state: number, level: number): Page {
   const { cells, memory } = m;
   const info = memory.info(frame);
+  if (level >= 0) allocatedTables(m).add(info.name);
   const generation = lifeGeneration(cells.get(info.life)) + 1;
   cells.set(info.life, makeLife(generation, state));
   cells.poke(info.level, level);

@@ -62,15 +62,29 @@ const irqRestoreOp = defineOp('irq_restore', {
 });
 
 /** Turns interrupts off on this CPU; returns the state before (0: they were on). */
-export const local_irq_save = leaf(function* local_irq_save(): Steps<number> {
-  return yield* perform(irqSaveOp, []);
-});
+export const local_irq_save = leaf(
+  function* local_irq_save(): Steps<number> {
+    return yield* perform(irqSaveOp, []);
+  },
+  {
+    protects: {
+      what: 'local_irq_save()',
+      opens: 'interrupts off',
+      without: function* () {
+        return 0;
+      },
+    },
+  },
+);
 
 /** Restores what `local_irq_save` returned. */
-export const local_irq_restore = leaf(function* local_irq_restore(flags: number): Steps<void> {
-  // Where a variant has taken the saving away there are no flags; interrupts are then as they were: on.
-  yield* perform(irqRestoreOp, [(flags as number | undefined) ?? 0]);
-});
+export const local_irq_restore = leaf(
+  function* local_irq_restore(flags: number): Steps<void> {
+    // Where a variant has taken the saving away there are no flags; interrupts are then as they were: on.
+    yield* perform(irqRestoreOp, [(flags as number | undefined) ?? 0]);
+  },
+  { closes: 'interrupts off' },
+);
 
 /**
  * How often each actor has turned preemption off. The CPU's depth will not do: a spinlock or a handler
@@ -102,13 +116,19 @@ const preemptOp = defineOp('preempt', {
 });
 
 /** Keeps the task on this CPU; such a region is an RCU read-side section too. */
-export const preempt_disable = leaf(function* preempt_disable(): Steps<void> {
-  yield* perform(preemptOp, [1]);
-});
+export const preempt_disable = leaf(
+  function* preempt_disable(): Steps<void> {
+    yield* perform(preemptOp, [1]);
+  },
+  { protects: { what: 'preempt_disable()', opens: 'preemption off' } },
+);
 
-export const preempt_enable = leaf(function* preempt_enable(): Steps<void> {
-  yield* perform(preemptOp, [-1]);
-});
+export const preempt_enable = leaf(
+  function* preempt_enable(): Steps<void> {
+    yield* perform(preemptOp, [-1]);
+  },
+  { closes: 'preemption off' },
+);
 
 const enterOp = defineOp('irq_enter', {
   ordering: 'full', // taking an interrupt empties the store buffer (SDM 3A, "Store Buffer")
@@ -185,6 +205,9 @@ const acknowledgedOp = defineOp('wait_ipi', {
 });
 
 /** Waits until the handler that `send_ipi` started has run on its target. */
-export const csd_lock_wait = leaf(function* csd_lock_wait(handling: number): Steps<void> {
-  yield* perform(acknowledgedOp, [handling]);
-});
+export const csd_lock_wait = leaf(
+  function* csd_lock_wait(handling: number): Steps<void> {
+    yield* perform(acknowledgedOp, [handling]);
+  },
+  { protects: { what: 'the wait for IPIs' } },
+);

@@ -56,7 +56,7 @@ export function allEnded(read: Reader, m: Machine, open: OpenSections): boolean 
 }
 
 /** The sections of `open` that have not ended yet. */
-function stillOpen(m: Machine, { cpus, tasks }: OpenSections): Blocker[] {
+function holdingUp(m: Machine, { cpus, tasks }: OpenSections): Blocker[] {
   const { cells } = m;
   return [
     ...cpus
@@ -66,6 +66,18 @@ function stillOpen(m: Machine, { cpus, tasks }: OpenSections): Blocker[] {
       .filter(([task, count]) => cells.peek(m.cellsOf(task).rcuEnded) < count)
       .map(([actor]): Blocker => ({ holds: 'section', actor })),
   ];
+}
+
+/** Who has not ended, for people: the CPUs and tasks by name. */
+function stillOpen(m: Machine, open: OpenSections): string[] {
+  const { cells } = m;
+  const cpus = open.cpus.filter(([cpu, count]) => cells.peek(m.cpu(cpu).quiescent) < count);
+  const tasks = open.tasks.filter(([task, count]) => cells.peek(m.cellsOf(task).rcuEnded) < count);
+  const names = [
+    ...cpus.map(([cpu]) => m.cpu(cpu).name),
+    ...tasks.map(([task]) => m.actor(task).name),
+  ];
+  return [...new Set(names)];
 }
 
 const nestOp = defineOp('rcu_nest', {
@@ -104,9 +116,8 @@ const graceOp = defineOp('grace_period', {
     return undefined;
   },
   describe: (_m, who) => ({ event: who.name }),
-  waitsFor: (m, _who, [open]) =>
-    `a grace period, held up by ${open.cpus.map(([cpu]) => m.cpu(cpu).name).join(', ')}`,
-  blockers: (m, _who, [open]) => stillOpen(m, open),
+  waitsFor: (m, _who, [open]) => `a grace period, held up by ${stillOpen(m, open).join(', ')}`,
+  blockers: (m, _who, [open]) => holdingUp(m, open),
 });
 
 const waitOp = defineOp('synchronize_rcu', {
@@ -114,7 +125,7 @@ const waitOp = defineOp('synchronize_rcu', {
   guard: (read, m, _who, [open]: [OpenSections]) => allEnded(read, m, open),
   exec: () => undefined,
   waitsFor: () => 'a grace period',
-  blockers: (m, _who, [open]) => stillOpen(m, open),
+  blockers: (m, _who, [open]) => holdingUp(m, open),
 });
 
 /** Runs `callback` once every section in `open` has ended. The body of an RCU callback's actor. */
@@ -142,8 +153,8 @@ const queueOp = defineOp('call_rcu', {
   },
 });
 
-function enqueue(m: Machine, who: Actor, [callback, args, effect]: QueueArgs): void {
-  const open = openSections(m);
+function enqueue(m: Machine, who: Actor, [callback, args, effect, waits]: QueueArgs): void {
+  const open = waits ? openSections(m) : NOBODY;
   effect?.(m);
   m.spawn(who, {
     fn: after_grace_period,
@@ -155,7 +166,14 @@ function enqueue(m: Machine, who: Actor, [callback, args, effect]: QueueArgs): v
   });
 }
 
-type QueueArgs = [callback: AnyFn, args: readonly unknown[], effect: ((m: Machine) => void) | null];
+const NOBODY: OpenSections = { cpus: [], tasks: [] };
+
+type QueueArgs = [
+  callback: AnyFn,
+  args: readonly unknown[],
+  effect: ((m: Machine) => void) | null,
+  waits: boolean,
+];
 
 /** Runs `callback(...args)` after a grace period that begins now. */
 export function* queue_callback(
@@ -163,7 +181,16 @@ export function* queue_callback(
   args: readonly unknown[],
   effect?: ((m: Machine) => void) | null,
 ): Steps<void> {
-  yield* perform(queueOp, [callback, args, effect ?? null]);
+  yield* perform(queueOp, [callback, args, effect ?? null, true]);
+}
+
+/** The same without a grace period: it runs whenever it likes, still as somebody else. */
+export function* queue_callback_at_once(
+  callback: AnyFn,
+  args: readonly unknown[],
+  effect?: ((m: Machine) => void) | null,
+): Steps<void> {
+  yield* perform(queueOp, [callback, args, effect ?? null, false]);
 }
 
 const snapshotOp = defineOp('start_grace_period', {

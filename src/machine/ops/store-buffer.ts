@@ -31,9 +31,12 @@ export function* drain(buffer: number): Steps<never> {
 const barrierOp = defineOp('smp_mb', { ordering: 'full', exec: () => undefined });
 
 /** Nothing after it happens before everything stored before it is in memory. x86: a locked add, or MFENCE. */
-export const smp_mb = leaf(function* smp_mb(): Steps<void> {
-  yield* perform(barrierOp, []);
-});
+export const smp_mb = leaf(
+  function* smp_mb(): Steps<void> {
+    yield* perform(barrierOp, []);
+  },
+  { protects: { what: 'smp_mb()' } },
+);
 
 /** Keeps stores in order. x86 does so by itself: it is there for the compiler and costs no step. */
 export const smp_wmb = leaf(function* smp_wmb(): Steps<void> {});

@@ -7,22 +7,25 @@ import type { InvalidationScope } from '../translations.ts';
 
 const localOp = defineOp('invalidate_local', {
   ordering: 'full', // INVLPG, and a write to CR3, are serialising instructions
-  exec: (m, who, [root, start, end, tables]: ScopeArgs) => {
-    m.translations.invalidate(who, m.cpu(who.cpu), scope(root, start, end, tables));
+  exec: (m, who, args: ScopeArgs) => {
+    m.translations.invalidate(who, m.cpu(who.cpu), scope(...args));
     return undefined;
   },
 });
 
-type ScopeArgs = [root: number | null, start: number | null, end: number | null, tables: boolean];
-
-function scope(
+type ScopeArgs = [
   root: number | null,
   start: number | null,
   end: number | null,
   tables: boolean,
-): InvalidationScope {
+  /** Leaf entries of this level only; of every level if there is no hint. */
+  level?: number | null,
+];
+
+function scope(...[root, start, end, tables, level = null]: ScopeArgs): InvalidationScope {
   return {
     tables,
+    ...(level === null ? {} : { level }),
     ...(root === null ? {} : { root }),
     ...(start === null || end === null ? {} : { start, end }),
   };
@@ -40,8 +43,8 @@ const broadcastIssueOp = defineOp('tlbi_issue', {
 
 const broadcastDoneOp = defineOp('tlbi_complete', {
   ordering: 'full', // DSB ISH
-  exec: (m, who, [root, start, end, tables]: ScopeArgs) => {
-    for (const cpu of m.cpus) m.translations.invalidate(who, cpu, scope(root, start, end, tables));
+  exec: (m, who, args: ScopeArgs) => {
+    for (const cpu of m.cpus) m.translations.invalidate(who, cpu, scope(...args));
     return undefined;
   },
 });
@@ -52,21 +55,27 @@ export const tlbi = leaf(function* tlbi(...args: ScopeArgs): Steps<void> {
 });
 
 /** Waits until the issued invalidation has taken effect on every CPU; none of them executes anything. */
-export const dsb_ish = leaf(function* dsb_ish(...args: ScopeArgs): Steps<void> {
-  yield* perform(broadcastDoneOp, args);
-});
+export const dsb_ish = leaf(
+  function* dsb_ish(...args: ScopeArgs): Steps<void> {
+    yield* perform(broadcastDoneOp, args);
+  },
+  { protects: { what: 'dsb_ish()' } },
+);
 
 const loadRootOp = defineOp('load_root', {
   ordering: 'full', // a write to CR3 is a serialising instruction
-  exec: (m, who, [root, flush]: [number, boolean]) => {
-    m.translations.loadRoot(who, m.cpu(who.cpu), root, flush);
+  exec: (m, who, [root, flush, tag]: [number, boolean, number]) => {
+    m.translations.loadRoot(who, m.cpu(who.cpu), root, flush, tag);
     return undefined;
   },
 });
 
-/** Loads a page-table root (CR3, TTBR0); with `flush`, drops what was cached before. */
-export function* load_root(root: number, flush: boolean): Steps<void> {
-  yield* perform(loadRootOp, [root, flush]);
+/**
+ * Loads a page-table root (CR3, TTBR0) under a tag (PCID, ASID); with `flush`, drops what was cached under
+ * that tag. Without a tag of its own an address space is told from others by its root.
+ */
+export function* load_root(root: number, flush: boolean, tag: number = root): Steps<void> {
+  yield* perform(loadRootOp, [root, flush, tag]);
 }
 
 const lazyOp = defineOp('set_lazy', {

@@ -28,7 +28,7 @@ export const kvm_flush_tlb_multi = fn(function* kvm_flush_tlb_multi(
 ): Steps<void> {
   const flushmask: number[] = [];
   for (const cpu of cpumask) {
-    const src = info.mm.kernel.cpus[cpu] as PerCpu; // &per_cpu(steal_time, cpu)
+    const src = info.kernel.cpus[cpu] as PerCpu; // &per_cpu(steal_time, cpu)
     const state = yield* READ_ONCE(src.preempted);
     if (
       (state & KVM_VCPU_PREEMPTED) === 0 ||

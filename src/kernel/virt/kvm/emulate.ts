@@ -3,6 +3,7 @@ import type { Machine } from '../../../machine/machine.ts';
 import type { EntryPointer, Page } from '../../../machine/memory.ts';
 import type { Steps } from '../../../machine/op.ts';
 import { choose } from '../../../machine/ops/control.ts';
+import { holds } from '../../../machine/protection.ts';
 import { guest_root } from '../../../machine/ops/guest-root.ts';
 import { sched_out } from '../../../machine/ops/host.ts';
 import { read_entry } from '../../../machine/ops/memory.ts';
@@ -26,11 +27,12 @@ import { kvm_steal_time_set_preempted, kvm_vm_entry, record_steal_time } from '.
  */
 
 /** vcpu->arch.at_instruction_boundary: set only by the handler of external interrupts. */
-export const kvm_at_instruction_boundary = fn(function* kvm_at_instruction_boundary(
-  exit: string,
-): Steps<boolean> {
-  return exit === 'external interrupt';
-});
+export const kvm_at_instruction_boundary = fn(
+  function* kvm_at_instruction_boundary(exit: string): Steps<boolean> {
+    return exit === 'external interrupt';
+  },
+  { protects: { what: 'kvm_at_instruction_boundary()', without: holds } },
+);
 
 /** The vCPU's thread loses its processor. */
 export const kvm_arch_vcpu_put = fn(function* kvm_arch_vcpu_put(

@@ -1,7 +1,7 @@
 import { fn, leaf } from '../../../machine/fn.ts';
 import type { Steps } from '../../../machine/op.ts';
 import { flush_guest_tlb, sched_out, vm_entry } from '../../../machine/ops/host.ts';
-import { swap_word, write_word } from '../../../machine/ops/memory.ts';
+import { swap_word, write_word, xchg_in_two_steps } from '../../../machine/ops/memory.ts';
 import type { Machine } from '../../../machine/machine.ts';
 import { kernel_of } from '../../boot.ts';
 import { KVM_VCPU_FLUSH_TLB, KVM_VCPU_PREEMPTED } from '../../arch/x86/kvm.ts';
@@ -31,18 +31,25 @@ export const kvm_steal_time_set_preempted = leaf(
 );
 
 /** Everything the vCPU has cached of the guest's tables is gone when it runs again. */
-export const kvm_vcpu_flush_tlb_guest = leaf(function* kvm_vcpu_flush_tlb_guest(
-  vcpu: PerCpu,
-): Steps<void> {
-  yield* flush_guest_tlb(vcpu.cpu);
-});
+export const kvm_vcpu_flush_tlb_guest = leaf(
+  function* kvm_vcpu_flush_tlb_guest(vcpu: PerCpu): Steps<void> {
+    yield* flush_guest_tlb(vcpu.cpu);
+  },
+  { protects: { what: 'kvm_vcpu_flush_tlb_guest()' } },
+);
 
 /** One exchange: whatever was requested until now is seen, whatever comes later finds the byte cleared. */
 const take_preempted = leaf(
   function* take_preempted(vcpu: PerCpu): Steps<number> {
     return yield* swap_word(vcpu.preempted, 0);
   },
-  { event: 'host takes KVM_VCPU_PREEMPTED back' },
+  {
+    event: 'host takes KVM_VCPU_PREEMPTED back',
+    protects: {
+      what: 'the atomicity of the exchange',
+      without: ({ preempted }) => xchg_in_two_steps(preempted, 0),
+    },
+  },
 );
 
 export const record_steal_time = fn(function* record_steal_time(vcpu: PerCpu): Steps<void> {

@@ -1,0 +1,186 @@
+import type { Actor } from '../actor.ts';
+import type { Machine } from '../machine.ts';
+import { PAGE_SIZE, type Entry, type Page, type Word } from '../memory.ts';
+import { defineOp, perform, type Steps } from '../op.ts';
+import type { Translation } from '../translations.ts';
+import { indexAt, levelAt } from '../walk.ts';
+import { storeEntry } from './entry-store.ts';
+
+/**
+ * Accesses of user code: a load or store at a virtual address, by whoever runs on the CPU.
+ *
+ * The CPU may use any translation that it could have cached, or walk now, from its root or from any table
+ * that its walk caches lead to. Each distinct result is an outcome of the step. A walk sets the marks of the
+ * leaf entry (accessed, dirty) by one atomic read-modify-write, as the descriptor's `hardware.touch` says; a
+ * cached translation that has them already is used without looking at memory (Intel SDM vol. 3A, Accessed
+ * and Dirty Flags). One whose mark is missing makes the CPU look again, which is a walk. Where no permission
+ * is found the access faults; the tables' own accessed marks and permissions are taken to be set.
+ *
+ * Atomic: in hardware the walk and the access are two moments, but whatever an invalidation waits for (the
+ * interrupt, the completion of a broadcast) it waits for accesses begun before it.
+ */
+interface Way {
+  /** What the access touches; null: it faults, or it walks into memory that is no table any more. */
+  readonly page: Page | null;
+  /** The entry that a walk ended at. */
+  readonly entry: Word | null;
+  /** What hardware makes of it, if it is not that already. */
+  readonly marked: bigint | null;
+}
+
+const FAULT: Way = Object.freeze({ page: null, entry: null, marked: null });
+
+function key(m: Machine, { page, entry, marked }: Way): string {
+  const to = page ? `${m.memory.info(page.frame).name}/${page.generation}` : '~';
+  return `${to} ${marked === null && page ? '' : (entry?.name ?? '')}`;
+}
+
+class Ways {
+  private readonly found: Map<string, Way> = new Map();
+  private readonly visited: Set<string> = new Set();
+  private readonly m: Machine;
+  private readonly address: number;
+  private readonly write: boolean;
+
+  constructor(m: Machine, who: Actor, address: number, write: boolean) {
+    this.m = m;
+    this.address = address;
+    this.write = write;
+    const cpu = m.cpu(who.cpu);
+    for (const t of m.translations.all(cpu)) {
+      if (!this.covers(t) || !m.translations.usable(cpu, t)) continue;
+      if (t.isTable) this.walk(t, t.level - 1);
+      else this.cached(t);
+    }
+    const frame = m.cells.get(cpu.root);
+    const generation = m.cells.peek(cpu.rootGeneration);
+    this.walk({ frame, generation }, m.arch.levels.length - 1);
+  }
+
+  /** In an order that does not depend on how the search came here. */
+  list(): Way[] {
+    return [...this.found].sort(([a], [b]) => (a < b ? -1 : 1)).map(([, way]) => way);
+  }
+
+  private covers({ base, level }: Translation): boolean {
+    const { shift } = levelAt(this.m.arch, level);
+    return base <= this.address && this.address < base + 2 ** shift;
+  }
+
+  private add(way: Way): void {
+    const name = key(this.m, way);
+    if (!this.found.has(name)) this.found.set(name, way);
+  }
+
+  private cached({ level, bits, frame, generation }: Translation): void {
+    const marked = this.m.arch.hardware.touch(level, bits, { write: this.write });
+    if (marked === null) this.add(FAULT);
+    if (marked !== bits) return; // it looks at the entry again: one of the walks
+    this.add({ page: this.m.memory.page(frame, generation), entry: null, marked: null });
+  }
+
+  private walk({ frame, generation }: Page, level: number): void {
+    const { arch, memory } = this.m;
+    const name = `${frame}/${generation}`;
+    if (this.visited.has(name)) return;
+    this.visited.add(name);
+    const place = indexAt(arch, level, this.address) * 8;
+    const word = memory.at(frame * PAGE_SIZE + place, generation);
+    if (this.m.dangles(frame, generation)) {
+      this.add({ page: null, entry: word, marked: null });
+      return;
+    }
+    const entry = memory.loadWide(word);
+    if (!entry.present) this.add(FAULT);
+    else if (entry.table) this.walk(entry, level - 1);
+    else this.leaf(level, word, entry);
+  }
+
+  private leaf(level: number, entry: Word, { bits, frame, generation }: Entry): void {
+    const marked = this.m.arch.hardware.touch(level, bits, { write: this.write });
+    if (marked === null) {
+      this.add(FAULT);
+      return;
+    }
+    const page = this.m.memory.page(frame, generation);
+    this.add({ page, entry, marked: marked === bits ? null : marked });
+  }
+}
+
+/** What a diagram says about the access that was just made. */
+const remarks: WeakMap<Machine, string> = new WeakMap();
+
+/** Translates, and returns the word that is accessed: null if there is none to access. */
+function translate(m: Machine, who: Actor, address: number, write: boolean): Word | null {
+  const { page, entry, marked } = new Ways(m, who, address, write).list()[m.outcome] as Way;
+  remarks.set(m, 'page fault');
+  if (entry) {
+    // A table that was freed: the walk reads whatever is there now.
+    if (!m.dereference(who, entry.frame, entry.generation, entry.name)) return null;
+    if (marked !== null && page) {
+      storeEntry(m, who, entry, m.memory.entry(marked, page.generation, m.levelOf(entry.frame)));
+      for (const it of m.sanitizers) it.hardwareMarked?.(m, entry);
+    }
+  }
+  if (!page) return null;
+  const { name } = m.memory.info(page.frame);
+  const mark = marked === null ? '' : `, and hardware marks ${entry?.name ?? ''}`;
+  remarks.set(m, `${entry ? '' : 'cached '}-> ${name}${mark}`);
+  const offset = (address % PAGE_SIZE) - (address % 8);
+  const word = m.memory.at(page.frame * PAGE_SIZE + offset, page.generation);
+  const what = `0x${address.toString(16)}`;
+  return m.dereference(who, page.frame, page.generation, what) ? word : null;
+}
+
+type LoadArgs = readonly [root: number, address: number];
+
+const loadOp = defineOp('user_load', {
+  ordering: 'none',
+  guard: (read, m, who, [root]: LoadArgs) => runs(read, m, who, root),
+  outcomes: (m, who, [, address]) => new Ways(m, who, address, false).list().length,
+  exec: (m, who, [, address]): Entry | null => {
+    const word = translate(m, who, address, false);
+    return word && m.loadWide(who, word);
+  },
+  waitsFor: () => 'its CPU to run the address space',
+  describe: (m) => ({ comment: remarks.get(m) }),
+});
+
+type StoreArgs = readonly [root: number, address: number, value: bigint];
+
+const storeOp = defineOp('user_store', {
+  ordering: 'store',
+  guard: (read, m, who, [root]: StoreArgs) => runs(read, m, who, root),
+  outcomes: (m, who, [, address]) => new Ways(m, who, address, true).list().length,
+  exec: (m, who, [root, address, bits]): boolean => {
+    const word = translate(m, who, address, true);
+    if (!word) return false;
+    const value = m.memory.entry(bits, 0);
+    const act = (): void => {
+      m.memory.storeWide(word, value);
+      for (const it of m.sanitizers) it.userStored?.(m, who, { root, address, bits });
+    };
+    m.later(who, { name: 'user_store', word, value, act });
+    return true;
+  },
+  waitsFor: () => 'its CPU to run the address space',
+  describe: (m) => ({ comment: remarks.get(m) }),
+});
+
+/** User code runs only where its address space is loaded and the CPU is not idling in the kernel. */
+function runs(read: { get(cell: number): number }, m: Machine, who: Actor, root: number): boolean {
+  const cpu = m.cpu(who.cpu);
+  const loaded = read.get(cpu.root);
+  const lazy = read.get(cpu.lazy);
+  return loaded === root && lazy === 0;
+}
+
+/** One load of a 64-bit word by user code; null: it faulted. */
+export function* access_load(root: number, address: number): Steps<Entry | null> {
+  return yield* perform(loadOp, [root, address]);
+}
+
+/** One store of a 64-bit word by user code; `false`: it faulted. */
+export function* access_store(root: number, address: number, value: bigint): Steps<boolean> {
+  return yield* perform(storeOp, [root, address, value]);
+}

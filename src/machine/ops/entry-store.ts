@@ -1,0 +1,68 @@
+import type { Actor } from '../actor.ts';
+import type { Cell } from '../cells.ts';
+import type { Machine } from '../machine.ts';
+import type { Entry, EntryPointer, Word } from '../memory.ts';
+
+/** What stores to words and entries have in common, whole or by halves. */
+
+/** A word, or a pointer to a table entry computed from a value that was read. */
+export type Place = Word | EntryPointer;
+
+export function follow(m: Machine, who: Actor, word: Word): boolean {
+  return m.dereference(who, word.frame, word.generation, word.name);
+}
+
+/** The bits of an empty entry are the architecture's. */
+export function asStored(m: Machine, word: Word, value: Entry): Entry {
+  const level = word.frame < 0 ? -1 : m.cells.peek(m.memory.info(word.frame).level);
+  return value.none && level >= 0 ? m.memory.entry(m.arch.none(level), 0, level) : value;
+}
+
+/** An entry reaches memory: whoever can walk to it may cache it from now on. */
+export function storeEntry(m: Machine, who: Actor, word: Word, value: Entry): void {
+  changeEntry(m, who, word, () => m.memory.storeWide(word, value));
+}
+
+/** Does `store` to a word, of which hardware may see that it now says something else. */
+export function changeEntry(m: Machine, who: Actor, word: Word, store: () => void): void {
+  const level = word.frame < 0 ? -1 : m.cells.peek(m.memory.info(word.frame).level);
+  const before = m.memory.peekWide(word);
+  store();
+  if (level < 0) return;
+  const after = m.memory.peekWide(word);
+  m.relink(before, after);
+  m.translations.entryStored(who, word.address, word.frame, level, after.bits);
+  for (const sanitizer of m.sanitizers) sanitizer.entryStored?.(m, who, word.address);
+}
+
+/** Whoever stores an entry relies on what he made it of. */
+export function mayStore(m: Machine, who: Actor, word: Word, value: Entry): boolean {
+  return (
+    !value.present ||
+    m.isWhole(who, value.frame, value.generation, `stores to ${word.name} what it made of`)
+  );
+}
+
+/** What a store to a table takes away, which is what the reader of a diagram wants to know. */
+export function describeStore(m: Machine, place: Place, value: Entry): string | undefined {
+  const word = m.memory.resolve(place);
+  const level = word.frame < 0 ? -1 : m.cells.peek(m.memory.info(word.frame).level);
+  if (level < 0 || !isAccessed(m, word.cell)) return undefined;
+  const high = word.highTarget === 0 ? 0n : BigInt(bitsBefore(m, word.high)) << 32n;
+  const before = m.arch.decode(level, high | BigInt(bitsBefore(m, word.cell)));
+  const name = m.memory.frames[before.frame]?.name;
+  if (!before.present || !value.none || name === undefined) return undefined;
+  return before.table ? `${name} unlinked` : `${name} unmapped`;
+}
+
+function isAccessed(m: Machine, cell: Cell): boolean {
+  return (m.cells.head[cell] as number) >= m.cells.start;
+}
+
+/** What the cell said before the step. */
+function bitsBefore(m: Machine, cell: Cell): number {
+  const value = isAccessed(m, cell)
+    ? m.cells.old[m.cells.head[cell] as number]
+    : m.cells.peek(cell);
+  return (value as number) >>> 0;
+}

@@ -76,6 +76,14 @@ Examples:
   gracewalk matrix targeted-ipi
   gracewalk matrix pv-tlb-flush --machine x86_64 --machine arm64 --model sc`;
 
+export const AFTER_NEW = `
+Exit codes: 0, or 2 if nothing was written.
+
+Examples:
+  gracewalk new my-race
+  gracewalk new --list
+  gracewalk new my-walk --template gup-walk`;
+
 export const AFTER_DECODE = `
 Exit codes: 0, or 2 for bad input or a result that could not be written.
 

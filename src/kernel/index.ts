@@ -48,6 +48,7 @@ export * from './arch/flush.ts';
 export * from './arch/arm64/tlbflush.ts';
 export * from './arch/powerpc/radix-tlb.ts';
 export * from './arch/riscv/tlbflush.ts';
+export * from './arch/s390/pgtable.ts';
 export * from './arch/s390/tlbflush.ts';
 export * from './kernel/sched.ts';
 export * from './arch/x86/switch-mm.ts';

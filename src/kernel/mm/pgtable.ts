@@ -97,7 +97,7 @@ export const ptep_get_lockless = leaf(function* ptep_get_lockless(ptep: Ptep): S
 });
 
 /** Stored as the bits that mean none in the table they are stored to. */
-const NONE: Entry = Object.freeze({
+export const NONE: Entry = Object.freeze({
   bits: 0n,
   generation: 0,
   present: false,

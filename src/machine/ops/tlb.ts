@@ -1,6 +1,8 @@
 import type { Machine } from '../machine.ts';
+import type { Entry } from '../memory.ts';
 import { defineOp, perform, type Steps } from '../op.ts';
 import type { InvalidationScope } from '../translations.ts';
+import { asStored, follow, mayStore, storeEntry, type Place } from './entry-store.ts';
 
 /** Invalidation of translation caches, and what changes the address space a CPU translates through. */
 
@@ -57,6 +59,24 @@ export function* broadcast_issue(...args: ScopeArgs): Steps<void> {
 /** Waits until the issued invalidation has taken effect on every CPU; none of them executes anything. */
 export function* broadcast_complete(...args: ScopeArgs): Steps<void> {
   yield* perform(broadcastDoneOp, args);
+}
+
+const exchangeFlushOp = defineOp('xchg_entry_flush', {
+  ordering: 'full', // IPTE serialises, and is over when every CPU has done its part
+  exec: (m, who, [place, value, ...covered]: [Place, Entry, ...ScopeArgs]): Entry => {
+    const word = m.memory.resolve(place);
+    if (!follow(m, who, word) || !mayStore(m, who, word, value)) return m.memory.entry(0n, 0);
+    const old = m.memory.loadWide(word);
+    storeEntry(m, who, word, asStored(m, word, value));
+    for (const cpu of m.cpus) m.translations.invalidate(who, cpu, scope(...covered));
+    return old;
+  },
+  describe: (m, _who, _args, value) => ({ comment: m.describeEntry(value as Entry) }),
+});
+
+/** Replaces an entry and invalidates on every CPU what it led to: one instruction (s390's IPTE). */
+export function* xchg_entry_flush(place: Place, value: Entry, ...covered: ScopeArgs): Steps<Entry> {
+  return yield* perform(exchangeFlushOp, [place, value, ...covered]);
 }
 
 const loadRootOp = defineOp('load_root', {

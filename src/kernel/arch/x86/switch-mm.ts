@@ -32,11 +32,15 @@ import {
  * where LOADED_MM_SWITCHING is stored.
  */
 
-const cpumask_set_cpu = leaf(function* cpumask_set_cpu(cpu: number, mm: Mm): Steps<void> {
+/** Atomic, and a full barrier. */
+export const cpumask_set_cpu = leaf(function* cpumask_set_cpu(cpu: number, mm: Mm): Steps<void> {
   yield* swap_word(mm.cpumask[cpu] as Word, 1);
 });
 
-const cpumask_clear_cpu = leaf(function* cpumask_clear_cpu(cpu: number, mm: Mm): Steps<void> {
+export const cpumask_clear_cpu = leaf(function* cpumask_clear_cpu(
+  cpu: number,
+  mm: Mm,
+): Steps<void> {
   yield* swap_word(mm.cpumask[cpu] as Word, 0);
 });
 
@@ -53,7 +57,7 @@ export const start_receiving_flushes = fn(
     yield* WRITE_ONCE(own.loaded_mm, LOADED_MM_SWITCHING);
     if (prev) yield* cpumask_clear_cpu(own.cpu, prev);
     if (!next) return TLB_GENERATION_INVALID;
-    yield* cpumask_set_cpu(own.cpu, next); // a full barrier
+    yield* cpumask_set_cpu(own.cpu, next); // the barrier
     return yield* READ_ONCE(next.tlb_gen);
   },
   { hidden: true },
@@ -117,7 +121,7 @@ export const leave_lazy_tlb = fn(
     yield* WRITE_ONCE(ctx.tlb_gen, next_tlb_gen);
     yield* load_new_mm_cr3(mm, asid, true);
   },
-  { hidden: true },
+  { hidden: true, protects: { what: 'the flush of a CPU that was lazy' } },
 );
 
 /** Loads `next`, or init_mm if it is null. */

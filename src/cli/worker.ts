@@ -16,6 +16,7 @@ import { loadScenarios, type Loaded } from './load-scenarios.ts';
 import { matrixRun } from './matrix-run.ts';
 import type {
   CheckJob,
+  DescribeJob,
   MatrixJob,
   Message,
   ReplayJob,
@@ -92,6 +93,14 @@ function withModel({ file, scenario }: Loaded, model: MemoryModel): Loaded {
   return { file, scenario: underModel(scenario, model) };
 }
 
+async function describe({ files }: DescribeJob): Promise<void> {
+  for (const { scenario } of await loadScenarios(files, fail, loading)) {
+    const { title = null, citation = null, story = null, variants } = scenario.definition;
+    const exhibit = { id: scenario.id, title, citation, story, variants: Object.keys(variants) };
+    post({ kind: 'exhibit', exhibit });
+  }
+}
+
 async function matrix(job: MatrixJob): Promise<void> {
   const loaded = await loadScenarios(job.files, fail, loading);
   matrixRun(job, loaded, {
@@ -149,6 +158,7 @@ async function work(): Promise<void> {
   const { job } = input;
   if (job.kind === 'check') await check(job);
   else if (job.kind === 'matrix') await matrix(job);
+  else if (job.kind === 'describe') await describe(job);
   else await replayOne(job);
 }
 

@@ -34,6 +34,10 @@ export interface AllocationSettings {
 }
 
 export interface ScenarioDefinition<S> {
+  /** For the museum of bugs: what it is called, where it was fixed, and what happened. All three or none. */
+  readonly title?: string;
+  readonly citation?: string;
+  readonly story?: string;
   readonly machine: MachineSpecification;
   /** `sc` (the default): every store is in memory at once. `tso`: store buffers, as x86 has them. */
   readonly model?: MemoryModel;

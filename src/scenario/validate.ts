@@ -44,6 +44,7 @@ export function validate(
     );
   }
   checkFields(`scenario ${id}`, definition, SCENARIO_FIELDS, site);
+  checkStory(id, definition, site);
   for (const [name, variant] of Object.entries(definition.variants)) {
     checkVariant(name, variant, site);
     checkFields(`variant '${name}'`, variant, VARIANT_FIELDS, site);
@@ -69,6 +70,9 @@ export function validate(
 }
 
 const SCENARIO_FIELDS: readonly string[] = [
+  'title',
+  'citation',
+  'story',
   'machine',
   'model',
   'config',
@@ -95,6 +99,25 @@ const VARIANT_FIELDS: readonly string[] = [
   'setup',
   'run',
 ];
+
+/** An exhibit without its source would be hearsay. */
+function checkStory(
+  id: string,
+  { title, citation, story }: ScenarioDefinition<unknown>,
+  site: Site | undefined,
+): void {
+  const told = Object.entries({ title, citation, story });
+  if (told.every(([, text]) => text === undefined)) return;
+  const wrong = told.find(([, text]) => typeof text !== 'string' || text.trim() === '');
+  if (!wrong) return;
+  refuse(
+    'E108',
+    `scenario ${id} tells a story without its ${wrong[0]}`,
+    site,
+    [`${wrong[0]} is ${wrong[1] === undefined ? 'missing' : JSON.stringify(wrong[1])}`],
+    'title, citation and story are text, and belong together',
+  );
+}
 
 /** A misspelt `always` would be an invariant that nobody checks. */
 function checkFields(

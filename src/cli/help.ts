@@ -84,6 +84,14 @@ Examples:
   gracewalk new --list
   gracewalk new my-walk --template gup-walk`;
 
+export const AFTER_BUGS = `
+Exit codes: those of check; 2 for a bug that is not known or has no scenario
+yet.
+
+Examples:
+  gracewalk bugs
+  gracewalk bugs kvm-pv-flush-lost`;
+
 export const AFTER_DECODE = `
 Exit codes: 0, or 2 for bad input or a result that could not be written.
 

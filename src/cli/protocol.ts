@@ -14,7 +14,7 @@ import type { Hunt, Limits, Progress } from '../scenario/check.ts';
  * Everything here survives a structured clone; errors travel as data.
  */
 
-export type Job = CheckJob | ReplayJob | MatrixJob | AskJob;
+export type Job = CheckJob | ReplayJob | MatrixJob | AskJob | DescribeJob;
 
 export interface CheckJob {
   readonly kind: 'check';
@@ -40,6 +40,20 @@ export interface MatrixJob {
   readonly machines: readonly string[];
   readonly models: readonly MemoryModel[];
   readonly limits: Limits;
+}
+
+/** What scenarios say about themselves, without exploring anything. */
+export interface DescribeJob {
+  readonly kind: 'describe';
+  readonly files: readonly string[];
+}
+
+export interface Exhibit {
+  readonly id: string;
+  readonly title: string | null;
+  readonly citation: string | null;
+  readonly story: string | null;
+  readonly variants: readonly string[];
 }
 
 export type Expectation = VariantResult['expected'];
@@ -103,6 +117,7 @@ export type Message =
   | { readonly kind: 'replayed'; readonly replayed: Replayed }
   | { readonly kind: 'asked'; readonly file: string; readonly result: AskResult }
   | { readonly kind: 'cell'; readonly cell: MatrixCell }
+  | { readonly kind: 'exhibit'; readonly exhibit: Exhibit }
   | {
       readonly kind: 'failed';
       readonly error: ReportedError;

@@ -83,6 +83,7 @@ class LinesReporter implements Reporter {
       case 'replayed':
       case 'asked':
       case 'cell':
+      case 'exhibit':
       case 'done':
         return '';
     }

@@ -18,6 +18,7 @@ import { matrixRun } from './matrix-run.ts';
 import type {
   AskJob,
   CheckJob,
+  DescribeJob,
   MatrixJob,
   Message,
   ReplayJob,
@@ -100,6 +101,14 @@ async function askAll(job: AskJob): Promise<void> {
   await ask(job, { fail, loading, stopped, options, post });
 }
 
+async function describe({ files }: DescribeJob): Promise<void> {
+  for (const { scenario } of await loadScenarios(files, fail, loading)) {
+    const { title = null, citation = null, story = null, variants } = scenario.definition;
+    const exhibit = { id: scenario.id, title, citation, story, variants: Object.keys(variants) };
+    post({ kind: 'exhibit', exhibit });
+  }
+}
+
 async function matrix(job: MatrixJob): Promise<void> {
   const loaded = await loadScenarios(job.files, fail, loading);
   matrixRun(job, loaded, {
@@ -158,6 +167,7 @@ async function work(): Promise<void> {
   if (job.kind === 'check') await check(job);
   else if (job.kind === 'matrix') await matrix(job);
   else if (job.kind === 'ask') await askAll(job);
+  else if (job.kind === 'describe') await describe(job);
   else await replayOne(job);
 }
 

@@ -21,11 +21,19 @@ import {
 import { ENGINE_VERSION } from './package.ts';
 import { VIEW_VERBS, viewCommands } from './view-commands.ts';
 import { replay, type ReplayOptions } from './replay-command.ts';
+import { WHY_VERBS, whyVerb } from './why-verb.ts';
 
 /** Of a hunt. */
 const MOST_RUNS = 1e12;
 
-export const VERBS: readonly string[] = ['check', 'replay', ...VIEW_VERBS, ...ARCH_VERBS, 'help'];
+export const VERBS: readonly string[] = [
+  'check',
+  'replay',
+  ...WHY_VERBS,
+  ...VIEW_VERBS,
+  ...ARCH_VERBS,
+  'help',
+];
 
 /** The verbs and their options. `finished` gets the exit code, `print` the text of --help and --version. */
 export function commands(
@@ -49,6 +57,7 @@ export function commands(
     async (token: string, file: string | undefined, options: ReplayOptions) =>
       finished(await replay(token, file, options)),
   );
+  whyVerb(program, finished);
   viewCommands(program, finished);
   archCommands(program, finished);
   return program;

@@ -82,6 +82,7 @@ class LinesReporter implements Reporter {
       case 'loading':
       case 'replayed':
       case 'cell':
+      case 'reasons':
       case 'done':
         return '';
     }

@@ -10,6 +10,7 @@ import type { MemoryModel } from '../machine/store-buffers.ts';
 import { checkVariant, type CheckOptions } from '../scenario/check.ts';
 import type { ShardAnswer, ShardPool } from '../scenario/pass.ts';
 import { underModel, type Scenario } from '../scenario/scenario.ts';
+import { why } from '../why/why.ts';
 import { expecting } from './expectation.ts';
 import { defaultMemoryLimit, heapMeter } from './heap.ts';
 import { loadScenarios, type Loaded } from './load-scenarios.ts';
@@ -20,13 +21,14 @@ import type {
   Message,
   ReplayJob,
   ShareRequest,
+  WhyJob,
   WorkerInput,
 } from './protocol.ts';
 import { replayJob } from './replay-run.ts';
 import { reportError } from './report-error.ts';
 import type { ShardJob } from './shard-threads.ts';
 import { ThreadDied, ThreadPool } from './thread-pool.ts';
-import { planVariants } from './variants.ts';
+import { findVariant, planVariants } from './variants.ts';
 
 const MS_BETWEEN_REPORTS = 250;
 
@@ -124,6 +126,21 @@ function searchOptions(
   };
 }
 
+async function reasons(job: WhyJob): Promise<void> {
+  const [loaded] = await loadScenarios([job.file], fail, loading);
+  if (!loaded) return;
+  try {
+    const declared = loaded.scenario;
+    const scenario = job.model === null ? declared : underModel(declared, job.model);
+    const variant = findVariant(scenario, job.variant);
+    const { size, show, violation } = job;
+    const options = { ...searchOptions(job, scenario, variant), size, show, kind: violation };
+    post({ kind: 'reasons', result: why(scenario, variant, options) });
+  } catch (error) {
+    fail(error, job.file);
+  }
+}
+
 async function replayOne(job: ReplayJob): Promise<void> {
   const [loaded] = await loadScenarios([job.file], fail, loading);
   if (!loaded) return;
@@ -149,6 +166,7 @@ async function work(): Promise<void> {
   const { job } = input;
   if (job.kind === 'check') await check(job);
   else if (job.kind === 'matrix') await matrix(job);
+  else if (job.kind === 'why') await reasons(job);
   else await replayOne(job);
 }
 

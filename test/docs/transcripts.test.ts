@@ -10,6 +10,7 @@ const PAGES = [
   'docs/architecture.md',
   'docs/command-line.md',
   'docs/entry-formats.md',
+  'docs/why.md',
 ];
 
 describe.each(PAGES)('%s', (name) => {

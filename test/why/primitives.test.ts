@@ -16,11 +16,7 @@ const NO_PROTECTION: Readonly<Record<string, readonly string[]>> = {
     'write_high',
     'write_low',
   ],
-  'begins something that others wait for; the wait is the protection': [
-    'send_ipi',
-    'tlbi',
-    'interrupt',
-  ],
+  'begins something that others wait for; the wait is the protection': ['send_ipi', 'interrupt'],
   'the wait of synchronize_rcu() and the callbacks of call_rcu(), which are the protections': [
     'wait_grace_period',
     'after_grace_period',

@@ -84,6 +84,7 @@ class LinesReporter implements Reporter {
       case 'asked':
       case 'cell':
       case 'exhibit':
+      case 'reasons':
       case 'done':
         return '';
     }

@@ -105,17 +105,17 @@ function repeatable(flag: string, description: string): Option {
     .default([], flag.startsWith('--machine') ? 'as declared' : 'all');
 }
 
-function jsonOption(): Option {
+export function jsonOption(): Option {
   return new Option('--json [=lines]', 'a document; with =lines on one line').argParser(
     parseJsonForm,
   );
 }
 
-function widthOption(description: string): Option {
+export function widthOption(description: string): Option {
   return new Option('--width <n>', description).argParser(parseWidth).default(USUAL_WIDTH);
 }
 
-function common(command: Command): Command {
+export function common(command: Command): Command {
   return command
     .addOption(
       new Option(`--color <${COLOR_MODES.join('|')}>`, 'colours, which never carry meaning alone')

@@ -2,7 +2,8 @@ import type { Site } from '../base/errors.ts';
 import { refuse } from './refuse.ts';
 import type { ScenarioDefinition, Variant } from './scenario.ts';
 
-/** What scenarios and variants say about themselves. */
+// What scenarios and variants say about themselves.
+
 /** An exhibit without its source would be hearsay. */
 export function checkStory(
   id: string,

@@ -6,6 +6,7 @@ import { ROOT, gracewalk } from './gracewalk.ts';
 const VERBS = [
   'check',
   'ask',
+  'why',
   'replay',
   'matrix',
   'new',

@@ -66,4 +66,15 @@ export default scenario<State>('pv-tlb-flush', {
       shows: ['mm:C3', 'M4.11', 'L3'],
     }),
   },
+
+  ask: {
+    'what am I missing?': `
+      vCPU0                                vCPU1
+      pmdp_get_lockless()  -> pteA
+      <schedules out>
+                                           try_cmpxchg()  -> true
+                                           <pteA freed>
+      <schedules in>
+      ptep_get_lockless()`,
+  },
 });

@@ -1,5 +1,6 @@
 import type { ErrorDetails } from '../base/errors.ts';
 import type { MemoryModel } from '../machine/store-buffers.ts';
+import type { AskResult } from '../ask/result.ts';
 import type { Followed } from '../report/follow.ts';
 import type { ImportedStep } from '../scenario/import.ts';
 import type { ViolationKind } from '../machine/violation.ts';
@@ -13,7 +14,7 @@ import type { Hunt, Limits, Progress } from '../scenario/check.ts';
  * Everything here survives a structured clone; errors travel as data.
  */
 
-export type Job = CheckJob | ReplayJob | MatrixJob;
+export type Job = CheckJob | ReplayJob | MatrixJob | AskJob;
 
 export interface CheckJob {
   readonly kind: 'check';
@@ -69,6 +70,18 @@ export interface ReplayWanted {
   readonly steps: readonly ImportedStep[];
 }
 
+export interface AskJob {
+  readonly kind: 'ask';
+  readonly file: string;
+  readonly variants: readonly string[];
+  readonly model: MemoryModel | null;
+  readonly limits: Limits;
+  readonly fixTypos: boolean;
+  readonly expected: AskResult['answer'] | null;
+  /** The text of a question; the title of one in the scenario; null: all of these. */
+  readonly question: { readonly name: string; readonly text: string } | string | null;
+}
+
 export interface WorkerInput {
   readonly job: Job;
   /** One Int32: not zero asks the search to stop. */
@@ -88,6 +101,7 @@ export type Message =
     }
   | { readonly kind: 'result'; readonly file: string; readonly result: VariantResult }
   | { readonly kind: 'replayed'; readonly replayed: Replayed }
+  | { readonly kind: 'asked'; readonly file: string; readonly result: AskResult }
   | { readonly kind: 'cell'; readonly cell: MatrixCell }
   | {
       readonly kind: 'failed';

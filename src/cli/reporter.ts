@@ -81,6 +81,7 @@ class LinesReporter implements Reporter {
         return jsonLine('error', errorJson(message.error));
       case 'loading':
       case 'replayed':
+      case 'asked':
       case 'cell':
       case 'done':
         return '';

@@ -1,7 +1,8 @@
 import { Option, type Command } from 'commander';
 import type { ExitCode } from './exit-code.ts';
-import { AFTER_MATRIX } from './help.ts';
+import { AFTER_MATRIX, AFTER_NEW } from './help.ts';
 import { parseLimits } from './limits.ts';
+import { USUAL_TEMPLATE, newScenario, type NewOptions } from './new-command.ts';
 import { matrix, type MatrixOptions } from './matrix-command.ts';
 import {
   COLOR_MODES,
@@ -13,12 +14,15 @@ import {
   parseWidth,
 } from './options.ts';
 
-export const VIEW_VERBS: readonly string[] = ['matrix'];
+export const VIEW_VERBS: readonly string[] = ['matrix', 'new'];
 
 /** The verbs around a verdict: tables, the museum, new files. */
 export function viewCommands(program: Command, finished: (code: ExitCode) => void): void {
   matrixCommand(program).action(async (files: string[], options: MatrixOptions) =>
     finished(await matrix(files, options)),
+  );
+  newCommand(program).action(async (name: string | undefined, options: NewOptions) =>
+    finished(await newScenario(name, options)),
   );
 }
 
@@ -48,6 +52,19 @@ function matrixCommand(program: Command): Command {
     'how often to tell how far it is; in a pipe only with this',
     parseProgress,
   );
+}
+
+function newCommand(program: Command): Command {
+  const command = program
+    .command('new')
+    .description('a scenario file to begin with, from a template')
+    .argument('[name]', 'of the scenario; its file is NAME.ts, here')
+    .addHelpText('after', AFTER_NEW)
+    .optionsGroup('What is written:')
+    .option('--template <name>', 'what to begin with', USUAL_TEMPLATE)
+    .option('--list', 'show the templates instead')
+    .optionsGroup('Form of the result:');
+  return common(command);
 }
 
 function repeatable(flag: string, description: string): Option {

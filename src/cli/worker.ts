@@ -10,11 +10,13 @@ import type { MemoryModel } from '../machine/store-buffers.ts';
 import { checkVariant, type CheckOptions } from '../scenario/check.ts';
 import type { ShardAnswer, ShardPool } from '../scenario/pass.ts';
 import { underModel, type Scenario } from '../scenario/scenario.ts';
+import { ask } from './ask-run.ts';
 import { expecting } from './expectation.ts';
 import { defaultMemoryLimit, heapMeter } from './heap.ts';
 import { loadScenarios, type Loaded } from './load-scenarios.ts';
 import { matrixRun } from './matrix-run.ts';
 import type {
+  AskJob,
   CheckJob,
   MatrixJob,
   Message,
@@ -92,6 +94,12 @@ function withModel({ file, scenario }: Loaded, model: MemoryModel): Loaded {
   return { file, scenario: underModel(scenario, model) };
 }
 
+async function askAll(job: AskJob): Promise<void> {
+  const options = (scenario: Scenario, variant: string): CheckOptions =>
+    searchOptions(job, scenario, variant);
+  await ask(job, { fail, loading, stopped, options, post });
+}
+
 async function matrix(job: MatrixJob): Promise<void> {
   const loaded = await loadScenarios(job.files, fail, loading);
   matrixRun(job, loaded, {
@@ -149,6 +157,7 @@ async function work(): Promise<void> {
   const { job } = input;
   if (job.kind === 'check') await check(job);
   else if (job.kind === 'matrix') await matrix(job);
+  else if (job.kind === 'ask') await askAll(job);
   else await replayOne(job);
 }
 

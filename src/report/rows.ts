@@ -58,7 +58,7 @@ const BROADCAST: ReadonlySet<string> = new Set(['broadcast_issue', 'broadcast_co
  * CPU does that another notices, and how the violator protects itself.
  */
 function worthShowing(run: RunReport, step: Step): boolean {
-  if (step.violation || step.meets || TELLING.has(step.op)) return true;
+  if (step.violation || step.meets || step.asked || TELLING.has(step.op)) return true;
   if (step.event) return step.flushes === undefined;
   const { violation } = run;
   if (!violation) return false;

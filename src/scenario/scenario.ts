@@ -61,6 +61,8 @@ export interface ScenarioDefinition<S> {
   /** What must be seen in at least one run, or the verdict is `vacuous`. */
   readonly sometimes: Readonly<Record<string, Predicate<S>>>;
   readonly variants: Readonly<Record<string, Variant<S>>>;
+  /** Diagrams by title: what `gracewalk ask` answers if it is given none. */
+  readonly ask?: Readonly<Record<string, string>>;
 }
 
 export interface VariantOptions<S = never> {

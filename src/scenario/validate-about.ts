@@ -18,6 +18,17 @@ export function checkTexts(
   }
 }
 
+export function checkQuestions(
+  id: string,
+  { ask }: ScenarioDefinition<unknown>,
+  site: Site | undefined,
+): void {
+  for (const [title, diagram] of Object.entries(ask ?? {})) {
+    if (typeof diagram === 'string') continue;
+    refuse('E108', `the question '${title}' of ${id} is no diagram`, site, [], 'give it as text');
+  }
+}
+
 /** `M3.12`, `L8`, `mm:C4`, `bug:mremap-late-flush`. */
 const SHOWN_ID = /^([A-Z]\d+(\.\d+)?[a-z]?|(mm|kvm):[A-Z]\d+(\.\d+)?|bug:[a-z0-9-]+)$/;
 

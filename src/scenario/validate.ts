@@ -4,7 +4,7 @@ import type { Patch } from '../machine/fn.ts';
 import { VIOLATION_KINDS } from '../machine/violation.ts';
 import { didYouMean, refuse } from './refuse.ts';
 import type { MachineSpecification, ScenarioDefinition, Variant } from './scenario.ts';
-import { TEXT_FIELDS, checkIds, checkTexts } from './validate-about.ts';
+import { TEXT_FIELDS, checkIds, checkQuestions, checkTexts } from './validate-about.ts';
 import { checkPredicates } from './validate-predicates.ts';
 
 /**
@@ -36,6 +36,7 @@ export function validate(
   }
   checkFields(`scenario ${id}`, definition, SCENARIO_FIELDS, site);
   checkTexts(id, definition, site);
+  checkQuestions(id, definition, site);
   for (const [name, variant] of Object.entries(definition.variants)) {
     checkVariant(name, variant, site);
     checkFields(`variant '${name}'`, variant, VARIANT_FIELDS, site);
@@ -73,6 +74,7 @@ const SCENARIO_FIELDS: readonly string[] = [
   'always',
   'sometimes',
   'variants',
+  'ask',
 ];
 
 const VARIANT_FIELDS: readonly string[] = [

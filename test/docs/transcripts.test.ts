@@ -11,6 +11,7 @@ const PAGES = [
   'docs/asking.md',
   'docs/command-line.md',
   'docs/entry-formats.md',
+  'docs/why.md',
 ];
 
 describe.each(PAGES)('%s', (name) => {

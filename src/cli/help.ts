@@ -91,7 +91,7 @@ Limits:
   memory=2G     heap
 
 Exit codes: 0 answered, 2 bad input, 3 a limit left something undecided,
-5 a fault.
+4 the variant never does what it must be seen to do, 5 a fault.
 
 Examples:
   gracewalk why gup-fast-vs-munmap rcu

@@ -65,6 +65,7 @@ async function report(
 ): Promise<void> {
   const complete = result.limit === null && result.undecided.length === 0;
   session.note(complete ? 0 : 3);
+  if (result.verdict === 'safe' && result.unseen.length > 0) session.note(4);
   await session.output.write(rendered(result, options, session.color));
   const missing = options.show.find((n) => n > result.answers.length);
   if (missing === undefined) return;

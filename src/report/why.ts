@@ -34,6 +34,7 @@ function whySafe(result: WhyResult, options: TextOptions): string[] {
     ...effects(answers).map((effect) => sets(effect, result, options)),
     fold(meaning(answers), options.width),
     spare(result, options),
+    vacuous(result, options),
     unknown(result, options),
     ...diagrams(answers, options),
     closing(result, options, 'taken away, and each variant that was left explored'),
@@ -124,6 +125,16 @@ function spare(result: WhyResult, { width }: TextOptions): string {
     fold(`Not needed in this variant: with it gone, ${how}, nothing more goes wrong.`, width),
     ...lines,
   ].join('\n');
+}
+
+/** A variant that never does what it is about may do without anything. */
+function vacuous({ unseen }: WhyResult, { width }: TextOptions): string {
+  if (unseen.length === 0) return '';
+  const list = unseen.map((witness) => `'${witness}'`).join(', ');
+  return fold(
+    `Vacuous: never seen in it ${list}.  What protects against what comes then, this does not tell.`,
+    width,
+  );
 }
 
 /** What could not be decided. Never silently dropped. */

@@ -12,6 +12,8 @@ export interface WhyResult {
   readonly verdict: 'safe' | 'fails' | 'inconclusive';
   /** Kinds of violation of the variant as it is. */
   readonly kinds: readonly ViolationKind[];
+  /** Witnesses that no step of the variant as it is has shown: what would come after them was not explored. */
+  readonly unseen: readonly string[];
   /** Sets of up to so many were tried. */
   readonly size: number;
   /** Only this kind of violation was asked for; null: any. */

@@ -80,6 +80,7 @@ class Inquiry {
       model: definition.model,
       verdict,
       kinds: [...new Set(effects.map((effect) => effect.kind))],
+      unseen: base.stopped === null ? base.unseen : [],
       size,
       kind,
       ...part,

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { complaint, gracewalk, ROOT } from './gracewalk.ts';
+import { complaint, fixture, gracewalk, ROOT } from './gracewalk.ts';
 
 const SMALL = ['why', 'targeted-ipi', 'smp_mb'];
 
@@ -78,6 +78,13 @@ describe('a limit', () => {
     expect(code).toBe(3);
     expect(stdout).toContain('was not explored to its end: stopped at runs=9.');
   });
+});
+
+test('of a variant that never does what it is about, the answer says so: exit 4', async () => {
+  const { code, stdout } = await gracewalk(['why', fixture('nobody-reads'), 'linux']);
+  expect(code).toBe(4);
+  expect(stdout).toContain("Vacuous: never seen in it 'the page is read'.");
+  expect(stdout).toContain('the lock lock');
 });
 
 test.each([

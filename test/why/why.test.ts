@@ -2,6 +2,8 @@ import { describe, expect, test } from 'vitest';
 import emulation from '../../scenarios/mm/emulation-vs-pv-tlb-flush.ts';
 import gup from '../../scenarios/mm/gup-fast-vs-munmap.ts';
 import pv from '../../scenarios/mm/pv-tlb-flush.ts';
+import slab from '../../scenarios/mm/slab-typesafe-by-rcu.ts';
+import switching from '../../scenarios/mm/switch-mm-vs-flush.ts';
 import targeted from '../../scenarios/mm/targeted-ipi.ts';
 import type { Scenario } from '../../src/index.ts';
 import { checkVariant } from '../../src/scenario/check.ts';
@@ -114,6 +116,34 @@ test('targeted interrupts: interrupts off, the wait, and both barriers', () => {
     'smp_mb() in gup_fast()',
     'smp_mb() in tlb_remove_table_sync_mm()',
     'the wait for IPIs in tlb_remove_table_sync_mm()',
+  ]);
+});
+
+test('a CPU that switches: under TSO the two barriers are protections, under SC they are not', () => {
+  const barriers = [
+    'the atomicity of inc_mm_tlb_gen() in flush_tlb_mm_range()',
+    'the barrier of cpumask_set_cpu() in switch_mm_irqs_off()',
+  ];
+  const stale = (variant: string): string[] =>
+    sets(asked(switching, variant, { size: 1 }), 'stale-translation');
+  expect(stale('v6.12, tso')).toEqual(expect.arrayContaining(barriers));
+  for (const name of barriers) expect(stale('v6.12')).not.toContain(name);
+});
+
+test('a lookup in a type-stable cache needs each of its six rules, and only some for the memory', () => {
+  const result = asked(slab, 'reference', { size: 1 });
+  expect(result.items.filter(({ needed }) => !needed)).toEqual([]);
+  expect(sets(result, 'use-after-free')).toEqual([
+    'rcu_read_lock() in reader()',
+    'the atomicity of fetch_add() in obj_put()',
+    'the condition of atomic_add_unless() in lookup()',
+    'the grace period in free_slab()',
+  ]);
+  expect(sets(result, 'property')).toEqual([
+    'the atomicity of fetch_add() in obj_put()',
+    'the condition of atomic_add_unless() in lookup()',
+    'the order of obj_init() in updater()',
+    'the re-check of the key in lookup()',
   ]);
 });
 

@@ -1,5 +1,5 @@
 import { execFileSync } from 'node:child_process';
-import { readFileSync } from 'node:fs';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
@@ -7,18 +7,22 @@ import { fileURLToPath } from 'node:url';
 
 export const ROOT: string = join(dirname(fileURLToPath(import.meta.url)), '..', '..');
 
-const BLOCK = /^```console\n\$ gracewalk ([^\n]*)\n([\s\S]*?)^```$/gm;
+const BLOCK =
+  /^```console\n\$ (npx )?gracewalk ([^\n]*)\n([\s\S]*?)^```$|^```ts\n\/\/ ([a-z-]+\.ts)\b([\s\S]*?)^```$/gm;
 
 /** Words of a command line in the quoting that our pages use. */
 function words(line: string): string[] {
   return [...line.matchAll(/'([^']*)'|(\S+)/g)].map(([, quoted, bare]) => quoted ?? bare ?? '');
 }
 
-export function runGracewalk(args: readonly string[]): { stdout: string; status: number } {
+export function runGracewalk(
+  args: readonly string[],
+  cwd: string = ROOT,
+): { stdout: string; status: number } {
   try {
     const stdout = execFileSync('node', [join(ROOT, 'dist/cli/main.js'), ...args], {
       encoding: 'utf8',
-      cwd: ROOT,
+      cwd,
       stdio: ['ignore', 'pipe', 'ignore'],
     });
     return { stdout, status: 0 };
@@ -33,17 +37,25 @@ export function withoutTimes(text: string): string {
   return text.replace(/\(\d+\.\d+ s\)/g, '(... s)').replace(/"ms": \d+/g, '"ms": ...');
 }
 
-/** The page with every transcript as the program prints it now. A token is that of the run shown before. */
-export function executed(page: string): string {
+/**
+ * The page with every transcript as the program prints it now. A token is that of the run shown before. A page
+ * with a folder of its own has its scenario files (blocks that begin with `// name.ts`) written there first.
+ */
+export function executed(page: string, folder: string | null = null): string {
   let token = '';
-  return page.replace(BLOCK, (_block, command: string) => {
+  return page.replace(BLOCK, (block, npx = '', command = '', _body, file?: string) => {
+    if (file !== undefined) {
+      if (folder !== null)
+        writeFileSync(join(folder, file), block.split('\n').slice(1, -1).join('\n'));
+      return block;
+    }
     const line = command.replace(
       /'TOKEN'|'[^' ]*\/[^' ]*@[0-9a-f]{6}\/[^' ]*'/,
       () => `'${token}'`,
     );
-    const { stdout } = runGracewalk(words(line));
+    const { stdout } = runGracewalk(words(line), folder ?? ROOT);
     token = /gracewalk replay '([^']+)'/.exec(stdout)?.[1] ?? token;
-    return `\`\`\`console\n$ gracewalk ${line}\n${withoutTimes(stdout).replace(/\n+$/, '')}\n\`\`\``;
+    return `\`\`\`console\n$ ${npx}gracewalk ${line}\n${withoutTimes(stdout).replace(/\n+$/, '')}\n\`\`\``;
   });
 }
 

@@ -39,8 +39,8 @@ export function archCommands(program: Command, finished: (code: ExitCode) => voi
 
   const explaining = program
     .command('explain')
-    .description('levels, bits, flush and walker rules of an architecture')
-    .argument('[name]', 'an architecture; none: what can be explained')
+    .description('what an architecture, function, violation or error means')
+    .argument('[name]', 'what it is about; none: what can be explained')
     .addHelpText('after', AFTER_EXPLAIN);
   form(explaining).action(async (name: string | undefined, options: ExplainOptions) =>
     finished(await explain(name, options)),

@@ -44,7 +44,8 @@ Examples, with the token in quotes as check prints it:
   gracewalk replay TOKEN my-race.ts       of a scenario of one's own
   gracewalk replay TOKEN --layout tagged --detail full
   gracewalk replay TOKEN --on 'pv, rcu'   where another variant stops it
-  gracewalk replay run.json --minimize    the shortest such run`;
+  gracewalk replay run.json --minimize    the shortest such run
+  gracewalk replay TOKEN --as html > run.html`;
 
 export const AFTER_MATRIX = `
 A cell is safe, the kinds of violation found, or - where the variant does not
@@ -82,7 +83,10 @@ Exit codes: 0, or 2 for bad input or a result that could not be written.
 
 Examples:
   gracewalk explain                       what can be explained
-  gracewalk explain arm64                 levels, drawings, fields, rules`;
+  gracewalk explain arm64                 levels, drawings, fields, rules
+  gracewalk explain call_rcu              a function: promise, model, source
+  gracewalk explain stale-translation     a kind of violation
+  gracewalk explain E303                  an error, also by its text`;
 
 /** `--json[=lines]`: its value cannot be a word of its own, and the help should not look as if it could. */
 export function optionTerm(this: Help, option: Option): string {

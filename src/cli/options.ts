@@ -13,6 +13,10 @@ export type Detail = 'auto' | 'full' | 'min';
 /** The form of the result on stdout. */
 export type Form = 'text' | 'json' | 'json-lines' | 'ktap' | 'quiet';
 
+/** Forms of a run for other programs, and the two that other options have too. */
+export type RunForm = 'tagged' | 'json' | 'html' | 'svg' | 'perfetto';
+
+export const RUN_FORMS: readonly RunForm[] = ['tagged', 'json', 'html', 'svg', 'perfetto'];
 export const LAYOUTS: readonly Layout[] = ['columns', 'tagged'];
 export const DETAILS: readonly Detail[] = ['full', 'auto', 'min'];
 export const COLOR_MODES: readonly ColorMode[] = ['auto', 'always', 'never'];

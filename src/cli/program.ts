@@ -10,6 +10,7 @@ import {
   DETAILS,
   LAYOUTS,
   MODELS,
+  RUN_FORMS,
   USUAL_WIDTH,
   oneOf,
   parseJsonForm,
@@ -151,6 +152,14 @@ function replayCommand(program: Command): Command {
       jsonOption('a document; with =lines on one line').conflicts(['quiet', ...TEXT_OPTIONS]),
     )
     .addOption(quietOption('print nothing; the exit code says whether the run is still there'))
+    .addOption(
+      new Option(
+        `--as <${RUN_FORMS.join('|')}>`,
+        'a form for mail, a page, a picture, a trace viewer',
+      )
+        .argParser(oneOf('--as', RUN_FORMS))
+        .conflicts(['json', 'quiet', 'layout']),
+    )
     .optionsGroup('Text and diagrams:')
     .addOption(widthOption())
     .addOption(layoutOption())

@@ -1,12 +1,15 @@
 import { renderDiagram, type DiagramOptions } from '../report/diagram.ts';
 import { followedJson, renderFollowed } from '../report/follow.ts';
 import { runJson, toJson } from '../report/json.ts';
+import { renderHtml } from '../report/html.ts';
+import { perfettoTrace } from '../report/perfetto.ts';
+import { renderSvg } from '../report/svg.ts';
 import { renderKtap } from '../report/ktap.ts';
 import type { TextOptions } from '../report/text-options.ts';
 import { renderCheck } from '../report/text.ts';
 import { fold } from '../report/wrap.ts';
 import type { Findings } from './findings.ts';
-import type { Detail, Form, Layout } from './options.ts';
+import type { Detail, Form, Layout, RunForm } from './options.ts';
 import { ENGINE_VERSION } from './package.ts';
 import type { Replayed, ReportedError } from './protocol.ts';
 import { displayName, sourceLines } from './source-lines.ts';
@@ -68,6 +71,22 @@ function withFiles(text: string, { results, files }: Findings): string {
 
 function quoted(file: string): string {
   return /^[\w./-]+$/.test(file) ? file : `'${file}'`;
+}
+
+/** `--as`: for mails, other programs, bug trackers, slides, trace viewers. */
+export function renderRunAs(replayed: Replayed, as: RunForm, options: RenderOptions): string {
+  switch (as) {
+    case 'tagged':
+      return replayText(replayed, { ...options, layout: 'tagged' });
+    case 'json':
+      return asDocument(replayJson(replayed));
+    case 'html':
+      return renderHtml(replayed, sourceLines());
+    case 'svg':
+      return renderSvg(replayed, sourceLines());
+    case 'perfetto':
+      return asDocument(perfettoTrace(replayed, sourceLines()));
+  }
 }
 
 export function renderReplay(replayed: Replayed, form: Form, options: RenderOptions): string {

@@ -5,11 +5,11 @@ import type { MemoryModel } from '../machine/store-buffers.ts';
 import { machineArch } from '../arch/machines.ts';
 import type { ExitCode } from './exit-code.ts';
 import { builtInScenarios, findScenario } from './find-scenarios.ts';
-import { formOf, type Detail, type FormOptions, type Layout } from './options.ts';
+import { formOf, type Detail, type FormOptions, type Layout, type RunForm } from './options.ts';
 import { SCENARIO_FOLDER } from './package.ts';
 import { wantedRun } from './import-run.ts';
 import type { Replayed, ReplayWanted } from './protocol.ts';
-import { renderReplay } from './render.ts';
+import { renderReplay, renderRunAs } from './render.ts';
 import { Session, type CommonOptions } from './session.ts';
 
 export interface ReplayOptions extends CommonOptions, FormOptions {
@@ -17,6 +17,7 @@ export interface ReplayOptions extends CommonOptions, FormOptions {
   readonly machine?: string;
   readonly on?: string;
   readonly minimize?: boolean;
+  readonly as?: RunForm;
   readonly width: number;
   readonly layout: Layout;
   readonly detail: Detail;
@@ -60,7 +61,10 @@ async function show(replayed: Replayed, options: ReplayOptions, session: Session
       `warning: the token is from another version of ${scenario} (here @${otherVersion}); the run still exists`,
     );
   }
-  const rendered = renderReplay(replayed, formOf(options), { ...options, colored: session.color });
+  const look = { ...options, colored: session.color };
+  const rendered = options.as
+    ? renderRunAs(replayed, options.as, look)
+    : renderReplay(replayed, formOf(options), look);
   await session.output.write(rendered);
 }
 

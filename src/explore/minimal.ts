@@ -1,5 +1,6 @@
 import type { TrieNode } from '../machine/coroutine.ts';
 import type { Violation } from '../machine/violation.ts';
+import type { ActorSet } from './actor-set.ts';
 import { endViolations } from './ends.ts';
 import { Run, type Program, type Schedule } from './run.ts';
 import { SearchStopped, search, type Strategy } from './search.ts';
@@ -69,10 +70,10 @@ class Bounded implements Strategy {
   private readonly room: number;
   /** Fewest switches with which each state was reached. */
   private readonly seen: Map<number, number> = new Map();
-  /** Per depth: switches so far, column of the last step, actors still to try (-1: not entered). */
+  /** Per depth: switches so far, column of the last step, actors still to try (null: not entered). */
   private readonly switches: number[] = [0];
   private readonly columns: string[] = [''];
-  private readonly open: number[] = [-1];
+  private readonly open: (ActorSet | null)[] = [];
 
   constructor(run: Run, bound: number, options: MinimalOptions, room: number) {
     this.run = run;
@@ -84,36 +85,32 @@ class Bounded implements Strategy {
   next(): number {
     const { run } = this;
     const depth = run.depth;
-    if ((this.open[depth] ?? -1) === -1) this.open[depth] = this.enter(depth);
-    for (;;) {
-      const open = this.open[depth] as number;
-      if (open === 0) {
-        this.open[depth] = -1;
-        return -1;
-      }
+    const open = (this.open[depth] ??= this.enter(depth));
+    while (!open.isEmpty()) {
       const actor = this.first(open, depth);
-      this.open[depth] = open & ~(1 << actor);
+      open.delete(actor);
       if (this.cost(actor, depth) <= this.bound) return actor;
       this.cut = true;
     }
+    this.open[depth] = null;
+    return -1;
   }
 
-  private enter(depth: number): number {
+  private enter(depth: number): ActorSet {
     const { run } = this;
-    const enabled = run.enabledMask();
-    if (enabled === 0) {
+    const enabled = run.enabledActors();
+    if (enabled.isEmpty()) {
       for (const violation of endViolations(run, run.ending())) this.offer(violation, depth);
     }
     return enabled;
   }
 
   /** Going on in the same column comes first: it costs no switch. */
-  private first(open: number, depth: number): number {
-    for (let rest = open; rest !== 0; rest &= rest - 1) {
-      const actor = 31 - Math.clz32(rest & -rest);
+  private first(open: ActorSet, depth: number): number {
+    for (let actor = open.next(0); actor >= 0; actor = open.next(actor + 1)) {
       if (this.cost(actor, depth) === this.switches[depth]) return actor;
     }
-    return 31 - Math.clz32(open & -open);
+    return open.next(0);
   }
 
   private cost(actor: number, depth: number): number {
@@ -130,7 +127,7 @@ class Bounded implements Strategy {
     const { column, kind } = run.machine.actor(actor);
     this.switches[depth] = this.cost(actor, depth - 1);
     this.columns[depth] = kind === 'observer' ? (this.columns[depth - 1] as string) : column;
-    this.open[depth] = -1;
+    this.open[depth] = null;
     for (const violation of run.found) this.offer(violation, depth);
     if (this.best && this.best.schedule.actors.length <= depth) return false;
     const state = this.hash(this.columns[depth]);

@@ -1,3 +1,4 @@
+import type { ActorSet } from './actor-set.ts';
 import type { Run } from './run.ts';
 import type { SearchHooks, Strategy } from './search.ts';
 
@@ -5,8 +6,8 @@ import type { SearchHooks, Strategy } from './search.ts';
 export class Plain implements Strategy {
   private readonly run: Run;
   private readonly hooks: SearchHooks;
-  /** Per node: enabled actors not yet tried; -1 before the node is entered. */
-  private readonly open: number[] = [];
+  /** Per node: enabled actors not yet tried; null before the node is entered. */
+  private readonly open: (ActorSet | null)[] = [];
 
   constructor(run: Run, hooks: SearchHooks) {
     this.run = run;
@@ -15,17 +16,15 @@ export class Plain implements Strategy {
 
   next(): number {
     const { depth } = this.run;
-    let open = this.open[depth] ?? -1;
-    if (open === -1) {
-      open = this.run.enabledMask();
-      if (open === 0) this.hooks.ended();
+    let open = this.open[depth];
+    if (!open) {
+      open = this.open[depth] = this.run.enabledActors();
+      if (open.isEmpty()) this.hooks.ended();
     }
-    if (open === 0) {
-      this.open[depth] = -1;
-      return -1;
-    }
-    this.open[depth] = open & (open - 1);
-    return 31 - Math.clz32(open & -open);
+    const actor = open.next(0);
+    if (actor < 0) this.open[depth] = null;
+    else open.delete(actor);
+    return actor;
   }
 
   executed(): boolean {

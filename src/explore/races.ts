@@ -3,6 +3,7 @@ import { READ, WRITE, conflicts } from '../machine/cells.ts';
 import type { TrieNode } from '../machine/coroutine.ts';
 import { MAX_ACTORS } from '../machine/machine.ts';
 import type { Op } from '../machine/op.ts';
+import type { ActorSet } from './actor-set.ts';
 import { classHash } from './class-hash.ts';
 import { OtherOrder, earliest } from './other-order.ts';
 import type { Run } from './run.ts';
@@ -57,8 +58,12 @@ export class Races {
   private readonly candidates: number[] = [];
   private readonly enablers: number[] = [];
   private readonly tried: Set<string> = new Set();
+  /** While initials are looked for: whose steps were passed, and, per actor, the number of the first, or 0. */
+  private readonly passed: number[] = [];
   private readonly firsts: Int32Array = new Int32Array(ROW);
-  /** Of the initials found last: the racing step's own actor if it is one, else the first in the run. */
+  /** The initials found last. */
+  readonly initials: number[] = [];
+  /** Of these: the racing step's own actor if it is one, else the first in the run. */
   first = -1;
   private readonly asOf: OtherOrder;
 
@@ -97,10 +102,10 @@ export class Races {
     return classHash(this.run, (step, actor) => clocks[step * ROW + actor] as number);
   }
 
-  /** Reports the races of everybody who is disabled at the end of a run. */
-  phantoms(disabled: number): void {
+  /** Reports the races of everybody who has steps to take at the end of a run and is not `enabled`. */
+  phantoms(enabled: ActorSet): void {
     for (const actor of this.run.order) {
-      if ((disabled & (1 << actor)) !== 0) this.phantom(actor);
+      if (this.run.isAlive(actor) && !enabled.has(actor)) this.phantom(actor);
     }
   }
 
@@ -304,37 +309,34 @@ export class Races {
   }
 
   /**
-   * Who can take the first step on a way from the node before `race` to the racing step that leaves out
+   * Finds who can take the first step on a way from the node before `race` to the racing step that leaves out
    * `race.without`: the *initials* of what lies between and does not depend on it, the racing step included.
-   * To be asked while the race is being reported. Stops early once it meets one of `enough`. A mask; the one
-   * that suggests itself is in `first`.
+   * To be asked while the race is being reported. True, and done, once one of `enough` is among them.
    */
-  initials(race: Race, enough: number): number {
-    const { run, clocks, firsts } = this;
+  findInitials(race: Race, enough: ActorSet): boolean {
+    const { run, clocks, passed, firsts, initials } = this;
     const { without, actor, step: end } = race;
     const node = earliest(without);
-    let seen = 0;
-    let initials = 0;
+    while (passed.length > 0) firsts[passed.pop() as number] = 0;
+    while (initials.length > 0) initials.pop();
     this.first = -1;
     for (let at = node + 1; at < end; at++) {
       const who = run.actorAt[at] as number;
-      const bit = 1 << who;
-      if ((seen & bit) !== 0 || this.leftOut(at, without)) continue;
-      const initial = this.isInitial(seen, clocks, at * ROW);
-      seen |= bit;
+      if (firsts[who] !== 0 || this.leftOut(at, without)) continue;
+      const initial = this.isInitial(clocks, at * ROW);
+      passed.push(who);
       firsts[who] = this.sequence[at] as number;
       if (!initial) continue;
-      initials |= bit;
+      initials.push(who);
       if (this.first < 0) this.first = who;
-      if ((enough & bit) !== 0) return initials;
+      if (enough.has(who)) return true;
     }
-    const bit = 1 << actor;
-    if ((seen & bit) === 0 && this.isInitial(seen, this.base, 0) && !this.waits(without, node)) {
-      initials |= bit;
+    if (firsts[actor] === 0 && this.isInitial(this.base, 0) && !this.waits(without, node)) {
+      initials.push(actor);
       this.first = actor;
     }
-    if (initials === 0) throw new EngineFault('a race without initials');
-    return initials;
+    if (initials.length === 0) throw new EngineFault('a race without initials');
+    return this.first === actor && enough.has(actor);
   }
 
   /** Does the recorded step depend on a step behind `node` that stays? `this.asOf` has evaluated its condition. */
@@ -354,11 +356,12 @@ export class Races {
     return false;
   }
 
-  /** No first step of the actors in `seen` is ordered before the step with this clock. */
-  private isInitial(seen: number, clocks: Int32Array, row: number): boolean {
-    for (let rest = seen; rest !== 0; rest &= rest - 1) {
-      const who = 31 - Math.clz32(rest & -rest);
-      if ((clocks[row + who] as number) >= (this.firsts[who] as number)) return false;
+  /** None of the first steps that were passed is ordered before the step with this clock. */
+  private isInitial(clocks: Int32Array, row: number): boolean {
+    const { passed, firsts } = this;
+    for (let at = 0; at < passed.length; at++) {
+      const who = passed[at] as number;
+      if ((clocks[row + who] as number) >= (firsts[who] as number)) return false;
     }
     return true;
   }

@@ -6,6 +6,7 @@ import type { PatchTable } from '../machine/fn.ts';
 import { MAX_ACTORS, type Machine, type Spawned } from '../machine/machine.ts';
 import type { Steps } from '../machine/op.ts';
 import type { Violation } from '../machine/violation.ts';
+import { ActorSet } from './actor-set.ts';
 import { bornBackwards } from './verify.ts';
 
 /**
@@ -90,8 +91,8 @@ export class Run {
   readonly nodes: (TrieNode | null)[] = [];
   /** Steps executed so far. */
   depth = 0;
-  /** Bit per actor that exists and has steps to take. */
-  alive = 0;
+  /** Per actor: 1 if it exists and has steps to take. */
+  private readonly alive: Uint8Array = new Uint8Array(MAX_ACTORS);
   /** Per step: who took it, which outcome it had and how many there were. */
   readonly actorAt: number[] = [];
   readonly outcomeAt: number[] = [];
@@ -100,7 +101,6 @@ export class Run {
   readonly startAt: number[] = [];
   readonly silentAt: number[] = [];
   private readonly nodeAt: (TrieNode | null)[] = [];
-  private readonly aliveAt: number[] = [];
   readonly spawnedAt: (readonly Spawned[])[] = [];
   /**
    * Indices of the actors of this run, in the order of their creation. Where actors are gone through, it is in
@@ -145,7 +145,7 @@ export class Run {
     }
     this.nodes[actor.index] = coroutine.root;
     this.order.push(actor.index);
-    if (coroutine.root.op) this.alive |= 1 << actor.index;
+    if (coroutine.root.op) this.alive[actor.index] = 1;
     else this.finishAtOnce(actor);
   }
 
@@ -163,11 +163,11 @@ export class Run {
   }
 
   isAlive(actor: number): boolean {
-    return (this.alive & (1 << actor)) !== 0;
+    return this.alive[actor] === 1;
   }
 
   enabled(actor: number): boolean {
-    if ((this.alive & (1 << actor)) === 0) return false;
+    if (this.alive[actor] !== 1) return false;
     const node = this.nodes[actor] as TrieNode;
     return this.machine.enabled(
       this.now,
@@ -176,13 +176,13 @@ export class Run {
     );
   }
 
-  /** Actors that can take a step now, as a bit mask. */
-  enabledMask(): number {
-    let mask = 0;
+  /** Actors that can take a step now. */
+  enabledActors(): ActorSet {
+    const actors = new ActorSet();
     for (let actor = 0; actor < this.nodes.length; actor++) {
-      if (this.enabled(actor)) mask |= 1 << actor;
+      if (this.enabled(actor)) actors.add(actor);
     }
-    return mask;
+    return actors;
   }
 
   /** In how many ways may the pending op of `actor` go? */
@@ -210,7 +210,6 @@ export class Run {
     this.startAt[depth] = cells.top;
     this.silentAt[depth] = cells.silentTop;
     this.nodeAt[depth] = node;
-    this.aliveAt[depth] = this.alive;
     machine.outcome = outcome;
     if (machine.found.length > 0) machine.found.length = 0;
     if (machine.spawnedNow.length > 0) machine.spawnedNow.length = 0;
@@ -238,14 +237,14 @@ export class Run {
       cells.set(status, STOPPED);
     }
     if (cells.peek(status) !== RUNNING) {
-      this.alive &= ~(1 << who.index);
+      this.alive[who.index] = 0;
       return node;
     }
     const after = node.coroutine.next(node, value, this.program.traced && this.wrote());
     this.nodes[who.index] = after;
     if (after.op === null) {
       machine.finish(who);
-      this.alive &= ~(1 << who.index);
+      this.alive[who.index] = 0;
     }
     return after;
   }
@@ -274,11 +273,13 @@ export class Run {
     const spawned = this.spawnedAt[depth] as readonly Spawned[];
     for (const { actor } of spawned) {
       this.nodes[actor.index] = null;
+      this.alive[actor.index] = 0;
       this.order.pop();
       this.bornAt[actor.index] = -1;
     }
-    this.nodes[this.actorAt[depth] as number] = this.nodeAt[depth] as TrieNode;
-    this.alive = this.aliveAt[depth] as number;
+    const actor = this.actorAt[depth] as number;
+    this.nodes[actor] = this.nodeAt[depth] as TrieNode;
+    this.alive[actor] = 1;
   }
 
   /** The trie node that a step of this run was taken from. */
@@ -298,7 +299,7 @@ export class Run {
   probe(actor: number, node: TrieNode, look: () => void): void {
     const nodes = this.nodes.slice();
     const born = this.bornAt.slice();
-    const { alive } = this;
+    const alive = this.alive.slice();
     let outcomes = 1;
     for (let outcome = 0; outcome < outcomes; outcome++) {
       this.nodes[actor] = node;
@@ -308,7 +309,7 @@ export class Run {
       this.undo();
       for (let at = 0; at < this.nodes.length; at++) this.nodes[at] = nodes[at] ?? null;
       this.bornAt.set(born);
-      this.alive = alive;
+      this.alive.set(alive);
     }
   }
 
@@ -318,12 +319,17 @@ export class Run {
   }
 
   /** The first of these actors that was created; -1 if there is none. */
-  firstOf(mask: number): number {
+  firstOf(actors: ActorSet): number {
     for (let at = 0; at < this.order.length; at++) {
       const actor = this.order[at] as number;
-      if ((mask & (1 << actor)) !== 0) return actor;
+      if (actors.has(actor)) return actor;
     }
     return -1;
+  }
+
+  /** Where these actors stand in `order`, ascending. */
+  placesOf(actors: readonly number[]): number[] {
+    return actors.map((actor) => this.order.indexOf(actor)).sort((a, b) => a - b);
   }
 
   /** The schedule of the run so far. */

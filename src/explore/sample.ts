@@ -1,7 +1,7 @@
+import type { ActorSet } from './actor-set.ts';
 import { Counter, type Bounds, type Exploration, type Watchers } from './exploration.ts';
 import { Run, type Program } from './run.ts';
 import { SearchStopped } from './search.ts';
-import { bitCount } from './source-sets.ts';
 
 /**
  * Runs chosen by chance: for questions too large to be answered. They can find a violation and never prove
@@ -42,14 +42,14 @@ export class Chance {
 interface Oracle {
   /** Before the first step of each run. */
   begin(): void;
-  /** One of the enabled actors, given as a mask that is not 0. */
-  choose(enabled: number): number;
+  /** One of the enabled actors; there are some. */
+  choose(enabled: ActorSet): number;
 }
 
-function bitAt(mask: number, index: number): number {
-  let rest = mask;
-  for (let at = 0; at < index; at++) rest &= rest - 1;
-  return 31 - Math.clz32(rest & -rest);
+function memberAt(actors: ActorSet, index: number): number {
+  let actor = actors.next(0);
+  for (let at = 0; at < index; at++) actor = actors.next(actor + 1);
+  return actor;
 }
 
 /** Anybody, each time. */
@@ -64,8 +64,8 @@ class Uniform implements Oracle {
     // every step is chosen anew
   }
 
-  choose(enabled: number): number {
-    return bitAt(enabled, this.chance.pick(bitCount(enabled)));
+  choose(enabled: ActorSet): number {
+    return memberAt(enabled, this.chance.pick(enabled.size()));
   }
 }
 
@@ -97,7 +97,7 @@ class Priorities implements Oracle {
     this.changes = Array.from({ length: CHANGES }, () => this.chance.pick(this.length));
   }
 
-  choose(enabled: number): number {
+  choose(enabled: ActorSet): number {
     const step = this.steps++;
     let first = this.highest(enabled);
     this.changes.forEach((at, change) => {
@@ -108,10 +108,9 @@ class Priorities implements Oracle {
     return first;
   }
 
-  private highest(enabled: number): number {
+  private highest(enabled: ActorSet): number {
     let best = -1;
-    for (let rest = enabled; rest !== 0; rest &= rest - 1) {
-      const actor = 31 - Math.clz32(rest & -rest);
+    for (let actor = enabled.next(0); actor >= 0; actor = enabled.next(actor + 1)) {
       const priority = (this.priorities[actor] ??= this.chance.pick(2 ** 30));
       if (best < 0 || priority > (this.priorities[best] as number)) best = actor;
     }
@@ -129,7 +128,7 @@ export function sample(program: Program, options: SampleOptions): Exploration {
   try {
     while (!wanted(counter.found)) {
       oracle.begin();
-      for (let enabled = run.enabledMask(); enabled !== 0; enabled = run.enabledMask()) {
+      for (let enabled = run.enabledActors(); !enabled.isEmpty(); enabled = run.enabledActors()) {
         const actor = oracle.choose(enabled);
         run.execute(actor, chance.pick(run.outcomesOf(actor)));
         counter.executed();

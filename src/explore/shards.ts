@@ -24,16 +24,16 @@ export interface Shard {
   /** Who takes the step after the path, and from which outcome on; -1 for the whole search. */
   readonly actor: number;
   readonly outcome: number;
-  /** Who was tried at the path's end before, as a mask. */
-  readonly tried: number;
+  /** Who was tried at the path's end before. */
+  readonly tried: readonly number[];
 }
 
-/** Actors have the numbers of `Run.created`. */
+/** Actors have the numbers of `Run.created`, here and in all else that shards and their answers say. */
 export interface ShardStep {
   readonly actor: number;
   readonly outcome: number;
-  /** Who was tried at this node before, as a mask. */
-  readonly tried: number;
+  /** Who was tried at this node before. */
+  readonly tried: readonly number[];
 }
 
 /** A node on the stack of a shard that was left unfinished. */
@@ -44,15 +44,15 @@ export interface Frame {
   /** The first outcome of it that was not tried, or -1. */
   readonly nextOutcome: number;
   /** Who slept here before anybody was tried, who was tried before the step, who is still to be tried. */
-  readonly asleep: number;
-  readonly tried: number;
-  readonly open: number;
+  readonly asleep: readonly number[];
+  readonly tried: readonly number[];
+  readonly open: readonly number[];
 }
 
 /** A race with a step on the shard's path: at that node, one of the initials must be tried. */
 export interface Request {
   readonly node: number;
-  readonly initials: number;
+  readonly initials: readonly number[];
   /** The one that suggests itself. */
   readonly first: number;
 }
@@ -140,8 +140,8 @@ interface OpenNode {
   readonly parent: OpenNode | null;
   /** What leads here from the parent. */
   readonly step: ShardStep | null;
-  readonly asleep: number;
-  tried: number;
+  readonly asleep: readonly number[];
+  tried: readonly number[];
 }
 
 interface Task {
@@ -151,7 +151,7 @@ interface Task {
   readonly weight: number;
 }
 
-const WHOLE: Shard = { path: [], actor: -1, outcome: 0, tried: 0 };
+const WHOLE: Shard = { path: [], actor: -1, outcome: 0, tried: [] };
 
 function pathTo(node: OpenNode): ShardStep[] {
   const path: ShardStep[] = [];
@@ -193,7 +193,7 @@ export class ShardedSearch {
 
   /** `here` explores a shard in this thread; what is shared out goes through `batch`. */
   explore(here: (shard: Shard) => ShardResult, batch: BatchRunner = inThisThread): void {
-    const root: OpenNode = { depth: 0, parent: null, step: null, asleep: 0, tried: 0 };
+    const root: OpenNode = { depth: 0, parent: null, step: null, asleep: [], tried: [] };
     this.tasks.push({ node: root, shard: WHOLE, weight: 1 });
     while (this.tasks.length > 0) {
       const taken = this.tasks.splice(-this.size).reverse();
@@ -217,12 +217,12 @@ export class ShardedSearch {
       const tried = inherited ? shard.tried : frame.tried;
       if (frame.nextOutcome >= 0) this.push(at, frame.actor, frame.nextOutcome, tried);
       if (!inherited) {
-        at.tried = tried | (1 << frame.actor);
+        at.tried = [...tried, frame.actor];
         this.tryAll(at, frame.open);
       }
       const step = { actor: frame.actor, outcome: frame.outcome, tried };
-      const asleep = result.rest[depth + 1]?.asleep ?? 0;
-      at = { depth: at.depth + 1, parent: at, step, asleep, tried: 0 };
+      const asleep = result.rest[depth + 1]?.asleep ?? [];
+      at = { depth: at.depth + 1, parent: at, step, asleep, tried: [] };
     }
     const left = (weight * (1 - result.share)) / Math.max(1, this.tasks.length - before);
     for (let task = before; task < this.tasks.length; task++) {
@@ -233,18 +233,18 @@ export class ShardedSearch {
   private grant(below: OpenNode, { node: depth, initials, first }: Request): void {
     let node = below;
     while (node.depth > depth && node.parent) node = node.parent;
-    if ((initials & (node.tried | node.asleep)) === 0) this.tryAll(node, 1 << first);
+    const covered = [...node.tried, ...node.asleep];
+    if (!initials.some((actor) => covered.includes(actor))) this.tryAll(node, [first]);
   }
 
-  private tryAll(node: OpenNode, actors: number): void {
-    for (let rest = actors; rest !== 0; rest &= rest - 1) {
-      const actor = 31 - Math.clz32(rest & -rest);
+  private tryAll(node: OpenNode, actors: readonly number[]): void {
+    for (const actor of actors) {
       this.push(node, actor, 0, node.tried);
-      node.tried |= 1 << actor;
+      node.tried = [...node.tried, actor];
     }
   }
 
-  private push(node: OpenNode, actor: number, outcome: number, tried: number): void {
+  private push(node: OpenNode, actor: number, outcome: number, tried: readonly number[]): void {
     this.tasks.push({ node, shard: { path: pathTo(node), actor, outcome, tried }, weight: 0 });
   }
 }

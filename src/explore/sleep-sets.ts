@@ -1,5 +1,6 @@
 import { conflicts, type Cells } from '../machine/cells.ts';
 import type { TrieNode } from '../machine/coroutine.ts';
+import { ActorSet, emptyAt } from './actor-set.ts';
 import type { Run } from './run.ts';
 
 /**
@@ -61,8 +62,8 @@ export function meets(run: Run, footprint: Footprint, start: number): boolean {
 }
 
 export class SleepSets {
-  /** Per node: who sleeps there, as a mask. */
-  readonly asleep: number[] = [0];
+  /** Per node: who sleeps there. */
+  readonly asleep: ActorSet[] = [new ActorSet()];
   readonly sleepers: Sleeper[][] = [[]];
   /** Per step: the sleepers that it woke. */
   readonly woken: Sleeper[][] = [];
@@ -82,15 +83,18 @@ export class SleepSets {
   }
 
   isAsleep(node: number, actor: number): boolean {
-    return ((this.asleep[node] as number) & (1 << actor)) !== 0;
+    return (this.asleep[node] as ActorSet).has(actor);
   }
 
-  /** Puts actors to sleep at the present node that were tried there when it was explored elsewhere. */
-  tryElsewhere(actors: number): void {
+  /**
+   * Puts actors to sleep at the present node that were tried there when it was explored elsewhere; given by
+   * their places in `Run.order`.
+   */
+  tryElsewhere(tried: readonly number[]): void {
     const { run } = this;
     const node = run.depth;
-    for (const actor of run.order) {
-      if ((actors & (1 << actor)) === 0) continue;
+    for (const [place, actor] of run.order.entries()) {
+      if (!tried.includes(place)) continue;
       const footprint: number[] = [];
       run.probe(actor, run.nodes[actor] as TrieNode, () => {
         const { cells } = run.machine;
@@ -104,7 +108,7 @@ export class SleepSets {
     const list = this.sleepers[node] as Sleeper[];
     if (list === NOBODY) this.sleepers[node] = [{ actor, footprint }];
     else list.push({ actor, footprint });
-    this.asleep[node] = (this.asleep[node] as number) | (1 << actor);
+    (this.asleep[node] as ActorSet).add(actor);
   }
 
   /** After `step`: sleepers whose step is independent of it sleep on. */
@@ -114,7 +118,7 @@ export class SleepSets {
     const before = this.sleepers[step] as Sleeper[];
     let kept = NOBODY;
     let woken = NOBODY;
-    let mask = 0;
+    const asleep = emptyAt(this.asleep, step + 1);
     for (let at = 0; at < before.length; at++) {
       const sleeper = before[at] as Sleeper;
       if (sleeper.actor === actor) continue;
@@ -125,14 +129,13 @@ export class SleepSets {
       }
       if (kept === NOBODY) kept = [];
       kept.push(sleeper);
-      mask |= 1 << sleeper.actor;
+      asleep.add(sleeper.actor);
     }
     this.woken[step] = woken;
     const { wakers } = this;
     while (wakers.length > 0 && (wakers[wakers.length - 1] as number) >= step) wakers.pop();
     if (woken !== NOBODY) wakers.push(step);
     this.sleepers[step + 1] = kept;
-    this.asleep[step + 1] = mask;
     this.partial[step + 1] = null;
     if (this.firstOf) this.rememberFirst(step);
   }

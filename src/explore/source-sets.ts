@@ -1,9 +1,10 @@
+import { ActorSet, emptyAt } from './actor-set.ts';
 import { earliest } from './other-order.ts';
 import { Races, type Race } from './races.ts';
 import type { Run } from './run.ts';
 import type { SearchHooks, Strategy } from './search.ts';
 import type { Frame, Request, Shard } from './shards.ts';
-import { SleepSets } from './sleep-sets.ts';
+import { SleepSets, type Sleeper } from './sleep-sets.ts';
 
 /**
  * Source-set dynamic partial-order reduction with sleep sets (Abdulla, Aronis, Jonsson, Sagonas, "Source
@@ -31,12 +32,7 @@ export interface PlantedMistakes {
   readonly lostChoice?: boolean;
 }
 
-/** How many actors a mask has. */
-export function bitCount(mask: number): number {
-  let count = 0;
-  for (let rest = mask; rest !== 0; rest &= rest - 1) count++;
-  return count;
-}
+const NOBODY: ActorSet = new ActorSet();
 
 /** The part of the search that a shard may take is done; the rest is in `SourceSets.frames`. */
 export class ShardFull extends Error {}
@@ -49,10 +45,12 @@ export class SourceSets implements Strategy {
   private readonly mistakes: PlantedMistakes;
   private readonly sleep: SleepSets;
   private readonly races: Races;
-  /** Per node: actors to try and actors tried, as masks; has it been entered? */
-  private readonly backtrack: number[] = [];
-  private readonly done: number[] = [];
+  /** Per node: who is being tried or is still to be; how many were; has it been entered? */
+  private readonly open: ActorSet[] = [];
+  private readonly behind: number[] = [];
   private readonly entered: boolean[] = [];
+  /** Who has a branch, or sleeps, at the node where a race is to be reversed. */
+  private readonly covered: ActorSet = new ActorSet();
   private readonly isFull: () => boolean;
   /** The node where the shard begins; -1 for a whole search. Above it, nobody is tried here. */
   private bottom = -1;
@@ -75,20 +73,21 @@ export class SourceSets implements Strategy {
   next(): number {
     const node = this.run.depth;
     if (this.entered[node] !== true) {
-      this.entered[node] = true;
-      this.done[node] = 0;
-      const first = firstChoice(this.run, this.sleep.asleep[node] as number);
-      this.backtrack[node] = first < 0 ? 0 : 1 << first;
+      const first = firstChoice(this.run, this.sleep.asleep[node] as ActorSet);
       if (first < 0) this.leaf();
+      else this.enter(node, first);
+      return first;
     }
-    const open = this.open(node);
-    if (open === 0) this.entered[node] = false;
-    return this.run.firstOf(open);
+    const open = this.open[node] as ActorSet;
+    if (!open.isEmpty()) return this.run.firstOf(open);
+    this.entered[node] = false;
+    return -1;
   }
 
-  private open(node: number): number {
-    const over = (this.done[node] as number) | (this.sleep.asleep[node] as number);
-    return (this.backtrack[node] as number) & ~over;
+  private enter(node: number, first: number): void {
+    this.entered[node] = true;
+    this.behind[node] = 0;
+    emptyAt(this.open, node).add(first);
   }
 
   /**
@@ -99,21 +98,22 @@ export class SourceSets implements Strategy {
     let done = 0;
     let share = 1;
     for (let node = Math.max(0, this.bottom); node < this.run.depth; node++) {
-      const all = this.backtrack[node] as number;
-      done += (share * bitCount((this.done[node] as number) & all)) / bitCount(all);
-      share /= bitCount(all);
+      const behind = this.behind[node] as number;
+      const all = behind + (this.open[node] as ActorSet).size();
+      done += (share * behind) / all;
+      share /= all;
     }
     return done;
   }
 
   private leaf(): void {
     const { run, mistakes } = this;
-    const enabled = run.enabledMask();
-    if (enabled === 0) this.hooks.ended(() => this.races.classOf());
+    const enabled = run.enabledActors();
+    const ended = enabled.isEmpty();
+    if (ended) this.hooks.ended(() => this.races.classOf());
     else this.hooks.sleepBlocked();
-    const blind =
-      mistakes.noPhantoms ?? (mistakes.noPhantomsAtSleepBlocked === true && enabled !== 0);
-    if (!blind) this.races.phantoms(run.alive & ~enabled);
+    const blind = mistakes.noPhantoms ?? (mistakes.noPhantomsAtSleepBlocked === true && !ended);
+    if (!blind) this.races.phantoms(enabled);
     if (this.isFull()) throw new ShardFull();
   }
 
@@ -123,7 +123,7 @@ export class SourceSets implements Strategy {
     this.sleep.executed(step);
     this.hooks.executed();
     if (this.mistakes.lostChoice !== true) return true;
-    return this.run.outcomeAt[step] === 0 || this.done[step] === 0;
+    return this.run.outcomeAt[step] === 0 || this.behind[step] === 0;
   }
 
   retract(last: boolean): void {
@@ -133,8 +133,10 @@ export class SourceSets implements Strategy {
       this.sleep.nextOutcome(step);
       return;
     }
-    this.done[step] = (this.done[step] as number) | (1 << (this.run.actorAt[step] as number));
-    if (this.open(step) !== 0) this.sleep.putToSleep(step);
+    const open = this.open[step] as ActorSet;
+    open.delete(this.run.actorAt[step] as number);
+    this.behind[step] = (this.behind[step] as number) + 1;
+    if (!open.isEmpty()) this.sleep.putToSleep(step);
   }
 
   /** Makes sure that before the first step left out somebody is tried who can lead to the other order. */
@@ -144,19 +146,22 @@ export class SourceSets implements Strategy {
       this.request(node, race);
       return;
     }
-    const covered = (this.backtrack[node] as number) | (this.sleep.asleep[node] as number);
-    if ((this.races.initials(race, covered) & covered) !== 0) return;
-    this.backtrack[node] = (this.backtrack[node] as number) | (1 << this.races.first);
+    const { covered } = this;
+    const open = this.open[node] as ActorSet;
+    covered.unite(open, this.sleep.asleep[node] as ActorSet);
+    if (!this.races.findInitials(race, covered)) open.add(this.races.first);
   }
 
   /** The nodes on the shard's path belong to the whole search. */
   private request(node: number, race: Race): void {
     const { run, races } = this;
     if (run.depth <= this.bottom) return; // on the way to the shard: known where that was explored
-    const created = run.created();
-    const initials = renumber(races.initials(race, 0), created);
-    const known = this.requests.some((made) => made.node === node && made.initials === initials);
-    if (!known) this.requests.push({ node, initials, first: created.indexOf(races.first) });
+    races.findInitials(race, NOBODY);
+    const initials = run.placesOf(races.initials);
+    const known = this.requests.some(
+      (made) => made.node === node && made.initials.join() === initials.join(),
+    );
+    if (!known) this.requests.push({ node, initials, first: run.order.indexOf(races.first) });
   }
 
   /** Leads the run to where a shard begins, with the sleepers that it has there. */
@@ -164,67 +169,47 @@ export class SourceSets implements Strategy {
     const { run, sleep, races } = this;
     this.bottom = shard.path.length;
     for (const { actor, outcome, tried } of shard.path) {
-      const created = run.created();
-      sleep.tryElsewhere(numberBack(tried, created));
-      run.execute(created[actor] as number, outcome);
+      sleep.tryElsewhere(tried);
+      run.execute(run.order[actor] as number, outcome);
       races.executed(run.depth - 1);
       sleep.executed(run.depth - 1);
       led();
     }
-    const created = run.created();
-    sleep.tryElsewhere(numberBack(shard.tried, created));
-    this.backtrack[this.bottom] = 1 << (created[shard.actor] as number);
-    this.done[this.bottom] = 0;
-    this.entered[this.bottom] = true;
+    sleep.tryElsewhere(shard.tried);
+    this.enter(this.bottom, run.order[shard.actor] as number);
   }
 
   /** What is open on the stack. */
   frames(): Frame[] {
     const { run, sleep } = this;
-    const created = run.created();
     const frames: Frame[] = [];
     for (let node = Math.max(0, this.bottom); node < run.depth; node++) {
       const actor = run.actorAt[node] as number;
       const outcome = run.outcomeAt[node] as number;
-      const done = this.done[node] as number;
       const more = outcome + 1 < (run.outcomesAt[node] as number);
+      const asleep = (sleep.sleepers[node] as Sleeper[]).map((sleeper) => sleeper.actor);
+      const tried = asleep.splice(asleep.length - (this.behind[node] as number));
+      const open = run.order.filter((who) => who !== actor && this.open[node]?.has(who));
       frames.push({
-        actor: created.indexOf(actor),
+        actor: run.order.indexOf(actor),
         outcome,
         nextOutcome: more ? outcome + 1 : -1,
-        asleep: renumber((sleep.asleep[node] as number) & ~done, created),
-        tried: renumber(done, created),
-        open: renumber(this.open(node) & ~(1 << actor), created),
+        asleep: run.placesOf(asleep),
+        tried: run.placesOf(tried),
+        open: run.placesOf(open),
       });
     }
     return frames;
   }
 }
 
-/** A mask of actors in the numbers of `Run.created`. */
-function renumber(actors: number, created: readonly number[]): number {
-  let mask = 0;
-  for (let at = 0; at < created.length; at++) {
-    if ((actors & (1 << (created[at] as number))) !== 0) mask |= 1 << at;
-  }
-  return mask;
-}
-
-function numberBack(mask: number, created: readonly number[]): number {
-  let actors = 0;
-  for (let rest = mask; rest !== 0; rest &= rest - 1) {
-    actors |= 1 << (created[31 - Math.clz32(rest & -rest)] as number);
-  }
-  return actors;
-}
-
 /** Any enabled actor that is not asleep will do; staying with the one that ran last keeps runs readable. */
-export function firstChoice(run: Run, asleep: number): number {
+export function firstChoice(run: Run, asleep: ActorSet): number {
   const current = run.depth > 0 ? (run.actorAt[run.depth - 1] as number) : 0;
-  if ((asleep & (1 << current)) === 0 && run.enabled(current)) return current;
+  if (!asleep.has(current) && run.enabled(current)) return current;
   for (let at = 0; at < run.order.length; at++) {
     const actor = run.order[at] as number;
-    if ((asleep & (1 << actor)) === 0 && run.enabled(actor)) return actor;
+    if (!asleep.has(actor) && run.enabled(actor)) return actor;
   }
   return -1;
 }

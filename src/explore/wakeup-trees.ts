@@ -1,4 +1,5 @@
 import type { TrieNode } from '../machine/coroutine.ts';
+import type { ActorSet } from './actor-set.ts';
 import { earliest } from './other-order.ts';
 import { OtherState } from './other-state.ts';
 import { Races, type Race } from './races.ts';
@@ -101,7 +102,7 @@ export class WakeupTrees implements Strategy {
   /** Where no branch says how to go on, anybody may. */
   private beFree(node: number): void {
     if ((this.pending[node] as Branch[]).length > 0) return;
-    const actor = firstChoice(this.run, this.sleep.asleep[node] as number);
+    const actor = firstChoice(this.run, this.sleep.asleep[node] as ActorSet);
     if (actor < 0) return;
     this.pending[node] = [{ actor, footprint: [], outcome: null, next: [] }];
   }
@@ -168,11 +169,11 @@ export class WakeupTrees implements Strategy {
 
   private leaf(): void {
     const { run } = this;
-    const enabled = run.enabledMask();
-    if (enabled === 0) this.hooks.ended(() => this.races.classOf());
+    const enabled = run.enabledActors();
+    if (enabled.isEmpty()) this.hooks.ended(() => this.races.classOf());
     else this.hooks.sleepBlocked();
     this.open[run.depth] = [];
-    this.races.phantoms(run.alive & ~enabled);
+    this.races.phantoms(enabled);
     for (let step = 0; step <= run.depth; step++) {
       for (const race of this.open[step] as Race[]) {
         if (step >= this.fresh || this.hasNewTail(race)) this.reverse(race);

@@ -24,8 +24,8 @@ import { StoreBuffers, type Deferred, type MemoryModel } from './store-buffers.t
 import { Translations } from './translations.ts';
 import type { Violation } from './violation.ts';
 
-/** Explorer bit masks hold one bit per actor. */
-export const MAX_ACTORS = 32;
+/** As many as the explorer's sets of actors hold. */
+export const MAX_ACTORS = 64;
 
 /** The checks that watch the machine; `src/sanitizers/` has one file for each. */
 export interface Sanitizer {

@@ -217,7 +217,7 @@ export class Recorder {
 
   report(): RunReport {
     const { run, options } = this;
-    const stuck = run.enabledMask() === 0;
+    const stuck = run.enabledActors().isEmpty();
     if (stuck && !this.violation) {
       const found = endViolations(run, run.ending()).find((violation) => this.isShown(violation));
       if (found) this.violation = reported(found);

@@ -165,7 +165,7 @@ describe('explain', () => {
   test('what there is not', async () => {
     const { code, stderr } = await gracewalk(['explain', 'risc']);
     expect(code).toBe(2);
-    expect(stderr).toContain("no architecture 'risc'");
+    expect(stderr).toContain("nothing is known of 'risc'");
     expect(stderr).toContain('did you mean riscv_sv39?');
   });
 });

@@ -1,4 +1,5 @@
 import { spawn, type ChildProcess, type StdioOptions } from 'node:child_process';
+import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { expect } from 'vitest';
 
@@ -57,4 +58,9 @@ export async function complaint(args: readonly string[], folder: string): Promis
 /** A fixture's path, as one would type it at the root of the package. */
 export function fixture(name: string): string {
   return `${FIXTURES}/${name}.ts`;
+}
+
+/** A page of the documentation. */
+export function page(name: string): string {
+  return readFileSync(`${ROOT}/${name}`, 'utf8');
 }

@@ -37,11 +37,11 @@ test('E102: a predicate speaks of an actor that there is not', async () => {
 test('E104: more actors than the machine has room for', async () => {
   expect(
     await mistake('crowd', {
-      machine: 'x86_64({ cpus: 40 })',
-      run: 'Object.fromEntries([...Array(40).keys()].map((n) => [`CPU${n}`, ({ x }) => READ_ONCE(x)]))',
+      machine: 'x86_64({ cpus: 65 })',
+      run: 'Object.fromEntries([...Array(65).keys()].map((n) => [`CPU${n}`, ({ x }) => READ_ONCE(x)]))',
     }),
   ).toMatchInlineSnapshot(`
-    "error: more than 32 actors
+    "error: more than 64 actors
       --> variant 'only'
     note: interrupt handlers and RCU callbacks count: each IPI sent and each
           call_rcu() makes one

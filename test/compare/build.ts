@@ -145,7 +145,6 @@ class World {
   private provide(name: string, level: number): void {
     const { memory, cells } = this.machine;
     const info = memory.frame(name);
-    // R, S, T, U, P, Q: equal low halves and equal high halves both occur.
     const at = [...TABLES.map((table) => table.name), ...PAGES].indexOf(name);
     if (memory.halves && at >= 0) {
       memory.numbers.choose(info.index, (1 + (at >> 1)) * 2 ** 20 + (1 + (at & 1)) * 4096, name);
@@ -473,7 +472,7 @@ class World {
         break;
       }
       case 'write-half': {
-        const write = stmt.half === 'low' ? halves.write_low : halves.write_high;
+        const write = { low: halves.write_low, high: halves.write_high }[stmt.half];
         yield* write(this.entryWord(stmt.entry), this.target(stmt.target));
         break;
       }

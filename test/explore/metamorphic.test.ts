@@ -2,6 +2,7 @@ import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { explore } from '../../src/explore/explore.ts';
 import type { Program } from '../../src/explore/run.ts';
+import { MAX_ACTORS } from '../../src/machine/machine.ts';
 import { READ_ONCE, WRITE_ONCE } from '../../src/machine/ops/memory.ts';
 import { title, zoo, type Counted } from '../zoo/index.ts';
 import { build } from '../zoo/program.ts';
@@ -56,7 +57,7 @@ test.each(small.map((counted) => [title(counted), counted] as const))(
 test('two programs side by side have the product of their executions', () => {
   const pairs = fc
     .tuple(anySmall, anyNoJoin)
-    .filter(([a, b]) => a.runs * b.runs <= 2000 && threadsOf(a) + threadsOf(b) <= 32);
+    .filter(([a, b]) => a.runs * b.runs <= 2000 && threadsOf(a) + threadsOf(b) <= MAX_ACTORS);
   fc.assert(
     fc.property(pairs, ([a, b]) => {
       const together = counts(beside(a.build(), b.build()));

@@ -6,8 +6,11 @@ import { ShardRunner, type BatchRunner, type ShardSizes } from '../../src/explor
 import { build as buildSpec } from '../compare/build.ts';
 import { FAMILY_NAMES, generate } from '../compare/generate.ts';
 import { Random } from '../compare/random.ts';
+import { inc } from '../zoo/counters.ts';
 import { title, zoo } from '../zoo/index.ts';
-import { underTso } from '../zoo/program.ts';
+import { build as buildProgram, underTso } from '../zoo/program.ts';
+import { beside } from '../zoo/transform.ts';
+import { times } from '../zoo/words.ts';
 
 /** So small that programs of some hundred runs need many. */
 const SIZES: ShardSizes = { first: 300, each: 90, batch: 8 };
@@ -54,6 +57,13 @@ describe('who explores a shard changes nothing of the answer', () => {
       expectSame(() => buildSpec(spec), index);
     }
   });
+});
+
+test('actors with high numbers are shared like others', () => {
+  const idle = (): Program =>
+    buildProgram({ words: {}, threads: () => times(60, () => function* () {}) });
+  const { runs } = expectSame(() => beside(idle(), inc(4)), 3);
+  expect(runs).toBe(576);
 });
 
 test('a search that fits the first shard is not shared', () => {

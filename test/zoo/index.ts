@@ -74,9 +74,7 @@ export const benchmarks: readonly Counted[] = [
   ...underTso(family('fibobs', fibobs, [1, 11], [2, 140], [3, 1698]), 11, 153, 2258),
   ...underTso(family('fib3', fib3, [1, 11], [2, 140], [3, 1698]), 11, 153, 2258),
   ...family('indexer', indexer, [11, 1], [12, 8], [13, 64], [14, 512], [15, 4096]),
-  ...family('filesystem', filesystem, [13, 1], [14, 2], [16, 8]),
-  // With a store buffer for each, so many threads would be more actors than there may be.
-  ...scOnly(family('filesystem', filesystem, [18, 32], [19, 64])),
+  ...family('filesystem', filesystem, [13, 1], [14, 2], [16, 8], [18, 32], [19, 64]),
   ...scOnly(family('big0', big0, [69_112])),
   ...scOnly(family('big1', big1, [1_820_474])),
 ];

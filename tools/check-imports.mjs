@@ -30,10 +30,12 @@ export const LAYERS = {
   scenario: ['base', 'machine', 'arch', 'sanitizers', 'explore'],
   // What carries the weight: explorations of a variant with something taken away.
   why: ['base', 'machine', 'explore', 'scenario'],
+  // Questions about the runs of a scenario; what they speak of is steps and states, no protocol by name.
+  ask: ['base', 'machine', 'explore', 'scenario'],
   // A view of one result, not of how it was found; see TYPES_ONLY.
   report: ['base'],
-  cli: 'base machine arch walk kernel sanitizers explore scenario why report index'.split(' '),
-  web: 'base machine arch walk kernel sanitizers explore scenario why report index'.split(' '),
+  cli: 'base machine arch walk kernel sanitizers explore scenario why ask report index'.split(' '),
+  web: 'base machine arch walk kernel sanitizers explore scenario why ask report index'.split(' '),
   index: ['base', 'machine', 'scenario', 'explore'],
 };
 
@@ -44,7 +46,7 @@ export const LAYERS = {
  * @type {Record<string, readonly string[]>}
  */
 export const TYPES_ONLY = {
-  report: ['src/machine/', 'src/scenario/result.ts', 'src/why/result.ts'],
+  report: ['src/machine/', 'src/scenario/result.ts', 'src/why/result.ts', 'src/ask/result.ts'],
 };
 
 /** Layers that may use Node; everything else also runs in a browser's worker. */

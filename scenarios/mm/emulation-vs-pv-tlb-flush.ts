@@ -42,9 +42,10 @@ export default scenario<{ readonly mm: Mm }>('emulation-vs-pv-tlb-flush', {
   },
 
   variants: {
-    pv: safe({ patches: [PV] }),
-    // M4.10: the vCPU is reported as preempted wherever its thread loses the processor.
+    pv: safe({ patches: [PV], shows: ['mm:C13'] }),
+    // The vCPU is reported as preempted wherever its thread loses the processor.
     'preempted anywhere': fails('use-after-free', {
+      shows: ['M4.10', 'L13', 'mm:C13'],
       patches: [
         PV,
         patch(kvm_at_instruction_boundary, function* () {

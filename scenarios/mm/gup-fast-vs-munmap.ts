@@ -119,7 +119,7 @@ export default scenario<State>('gup-fast-vs-munmap', {
     rcu: safe(),
     'rcu, no memory': safe({ alloc: { GFP_NOWAIT: 'fails' } }),
     // mm:C1: the flush interrupt alone is enough, because this CPU runs the address space.
-    ipi: safe({ config: NO_RCU }),
+    ipi: safe({ config: NO_RCU, shows: ['mm:C1'] }),
     'gup with irqs on': fails('use-after-free', { patches: [patch(local_irq_save, nop)] }),
     'ipi, gup with irqs on': fails('use-after-free', {
       config: NO_RCU,
@@ -127,6 +127,7 @@ export default scenario<State>('gup-fast-vs-munmap', {
     }),
     // M3.1: pages go back before the flush.
     'free pages, then flush': fails('stale-translation', {
+      shows: ['M3.1'],
       patches: [
         patch(tlb_flush_mmu, function* (tlb) {
           yield* tlb_batch_pages_flush(tlb);
@@ -138,6 +139,7 @@ export default scenario<State>('gup-fast-vs-munmap', {
     // M3.3: a full batch goes to RCU before the flush; a grace period waits for no hardware walker.
     'rcu, full batch': safe({ config: ONE_TABLE_PER_BATCH }),
     'rcu, full batch, no flush': fails('stale-translation', {
+      shows: ['M3.3', 'L6'],
       config: ONE_TABLE_PER_BATCH,
       patches: [patch(tlb_table_invalidate, nop)],
     }),
@@ -158,21 +160,28 @@ export default scenario<State>('gup-fast-vs-munmap', {
       alloc: { GFP_NOWAIT: 'fails' },
     }),
     // M3.2: a broadcast flush waits for nobody, so freeing tables right after it is too early.
-    'arm64, no rcu': fails('use-after-free', { machine: arm64({ cpus: 2 }), config: NO_RCU }),
+    'arm64, no rcu': fails('use-after-free', {
+      machine: arm64({ cpus: 2 }),
+      config: NO_RCU,
+      shows: ['M3.2'],
+    }),
     // M3.5: without a batch page and without the interrupt, only a flush that does not wait shows it.
     'arm64, no memory, no sync': fails('use-after-free', {
+      shows: ['M3.5'],
       machine: arm64({ cpus: 2 }),
       alloc: { GFP_NOWAIT: 'fails' },
       patches: [patch(tlb_remove_table_sync_one, nop)],
     }),
     // M1.1: without the re-check the page returned need not be mapped any more.
     'arm64, no re-check': fails('wrong-page', {
+      shows: ['M1.1'],
       machine: arm64({ cpus: 2 }),
       patches: NO_RECHECK,
     }),
     // M1.1 to its end: by then it belongs to another process, whose data the caller reads.
     'arm64, page is read': safe({ machine: arm64({ cpus: 2 }), run: PAGE_READER }),
     'arm64, foreign page is read': fails(['use-after-free', 'wrong-page'], {
+      shows: ['M1.1'],
       machine: arm64({ cpus: 2 }),
       run: PAGE_READER,
       patches: NO_RECHECK,
@@ -185,6 +194,7 @@ export default scenario<State>('gup-fast-vs-munmap', {
     }),
     // M1.3: a reference taken on a free page makes dropping it a second free.
     'arm64, plain increment': fails(['double-free', 'refcount'], {
+      shows: ['M1.3'],
       machine: arm64({ cpus: 2 }),
       patches: [
         patch(try_grab_folio_fast, function* (page, claim) {
@@ -194,6 +204,7 @@ export default scenario<State>('gup-fast-vs-munmap', {
     }),
     // mm:C2, M1.9: interrupts off on a CPU that does not run the address space get no flush interrupt.
     'foreign mm, ipi': fails('use-after-free', {
+      shows: ['mm:C2', 'M1.9'],
       config: NO_RCU,
       setup: (m) => address_space(m, ['CPU1']),
     }),
@@ -210,6 +221,7 @@ export default scenario<State>('gup-fast-vs-munmap', {
     'rcu-only walker, ipi': fails('use-after-free', { config: NO_RCU, run: RCU_ONLY_WALKER }),
     // M3.7: the interrupt of tlb_remove_table_sync_one() is no grace period; with PT_RECLAIM there is one.
     'rcu-only walker, no memory': fails('use-after-free', {
+      shows: ['M3.7', 'L7'],
       alloc: { GFP_NOWAIT: 'fails' },
       run: RCU_ONLY_WALKER,
     }),

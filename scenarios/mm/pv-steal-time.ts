@@ -71,13 +71,13 @@ export default scenario<{ readonly mm: Mm }>('pv-steal-time', {
   },
 
   variants: {
-    atomic: safe({ patches: [PV] }),
-    // M4.7
+    atomic: safe({ patches: [PV], shows: ['mm:C13'] }),
     'host stores': fails('stale-translation', {
+      shows: ['M4.7', 'L11', 'mm:C13'],
       patches: [PV, patch(record_steal_time, record_steal_time_by_store)],
     }),
-    // M4.9
     'guest stores': fails('stale-translation', {
+      shows: ['M4.9', 'mm:C13'],
       patches: [patch(flush_tlb_multi, kvm_flush_tlb_multi_by_store)],
     }),
   },

@@ -76,24 +76,27 @@ export default scenario<State>('pv-table-free', {
 
   variants: {
     tree: safe({ patches: [...PV, patch(call_rcu, tree_call_rcu)] }),
-    // mm:C4: the cross call that stands in for the batch is no paravirtual flush, so it is not skipped.
-    sync_one: safe({ patches: PV, ...NO_MEMORY }),
-    // mm:C4, M3.7: but it waits for walkers with interrupts off only.
+    // The cross call that stands in for the batch is no paravirtual flush, so it is not skipped.
+    sync_one: safe({ patches: PV, ...NO_MEMORY, shows: ['mm:C4'] }),
+    // But it waits for walkers with interrupts off only.
     'sync_one, rcu-only walker': fails('use-after-free', {
       patches: PV,
       run: RCU_ONLY_WALKER,
       ...NO_MEMORY,
+      shows: ['mm:C4', 'M3.7', 'L7'],
     }),
-    // mm:C5: with PT_RECLAIM the table's own rcu_head takes it to RCU, which waits for both.
-    PT_RECLAIM: safe({ patches: PV, config: { PT_RECLAIM: true }, ...NO_MEMORY }),
+    // With PT_RECLAIM the table's own rcu_head takes it to RCU, which waits for both.
+    PT_RECLAIM: safe({ patches: PV, config: { PT_RECLAIM: true }, ...NO_MEMORY, shows: ['mm:C5'] }),
     'PT_RECLAIM, rcu-only walker': safe({
+      shows: ['mm:C5'],
       patches: PV,
       config: { PT_RECLAIM: true },
       run: RCU_ONLY_WALKER,
       ...NO_MEMORY,
     }),
-    // M1.1: nothing waits when a page is freed; only the re-check finds that out.
+    // Nothing waits when a page is freed; only the re-check finds that out.
     'no re-check': fails(['use-after-free', 'wrong-page'], {
+      shows: ['M1.1'],
       patches: [
         ...PV,
         patch(gup_entries_unchanged, function* () {

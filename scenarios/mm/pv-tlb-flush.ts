@@ -56,10 +56,25 @@ export default scenario<State>('pv-tlb-flush', {
   },
 
   variants: {
-    'native, no rcu': safe({ config: NO_RCU }),
-    'pv, rcu': safe({ patches: PV }),
-    'pv, rcu, no memory': safe({ patches: PV, alloc: { GFP_NOWAIT: 'fails' } }),
-    // mm:C3 and M4.11: the thread's question with the RCU half removed.
-    'pv, no rcu': fails('use-after-free', { patches: PV, config: NO_RCU }),
+    'native, no rcu': safe({ config: NO_RCU, shows: ['mm:C1'] }),
+    'pv, rcu': safe({ patches: PV, shows: ['mm:C4'] }),
+    'pv, rcu, no memory': safe({ patches: PV, alloc: { GFP_NOWAIT: 'fails' }, shows: ['mm:C4'] }),
+    // The thread's question with the RCU half removed.
+    'pv, no rcu': fails('use-after-free', {
+      patches: PV,
+      config: NO_RCU,
+      shows: ['mm:C3', 'M4.11', 'L3'],
+    }),
+  },
+
+  ask: {
+    'what am I missing?': `
+      vCPU0                                vCPU1
+      pmdp_get_lockless()  -> pteA
+      <schedules out>
+                                           try_cmpxchg()  -> true
+                                           <pteA freed>
+      <schedules in>
+      ptep_get_lockless()`,
   },
 });

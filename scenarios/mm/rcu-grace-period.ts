@@ -1,6 +1,17 @@
 // An updater unlinks an object and leaves freeing it to RCU.  Which readers must a grace period wait for?
 // linux v6.12 kernel/rcu/tree.c, Documentation/RCU/Design/Requirements; specification section 5.
-import { fails, fn, only, patch, returned, safe, scenario, touched, type Steps } from 'gracewalk';
+import {
+  fails,
+  fn,
+  only,
+  patch,
+  returned,
+  safe,
+  scenario,
+  touched,
+  type Steps,
+  type Word,
+} from 'gracewalk';
 import { x86_64 } from 'gracewalk/arch';
 import {
   READ_ONCE,
@@ -19,6 +30,8 @@ import {
   rcu_read_lock,
   rcu_read_unlock,
   rcu_seq_snap,
+  spin_lock,
+  spin_unlock,
   synchronize_rcu,
   tree_call_rcu,
   tree_synchronize_rcu,
@@ -33,6 +46,7 @@ interface State {
   readonly cache: KmemCache<'a'>;
   readonly gbl_foo: ObjectPointer<'a'>;
   readonly foo: Foo;
+  readonly lock: Word;
 }
 
 const TREE = patch(call_rcu, tree_call_rcu);
@@ -93,14 +107,23 @@ export default scenario<State>('rcu-grace-period', {
   setup(m) {
     const cache = kmem_cache_create('foo', ['a']);
     const foo = new_object(m, cache, 'foo', { a: 1 });
-    return { cache, foo, gbl_foo: new_pointer(m, 'gbl_foo', cache, foo) };
+    const gbl_foo = new_pointer(m, 'gbl_foo', cache, foo);
+    return { cache, foo, gbl_foo, lock: m.memory.variable('lock') };
   },
 
   run: { CPU0: foo_get_a, CPU1: foo_remove },
 
   sometimes: {
     'the object waits while it is read': only(
-      ['call_rcu', 'call_rcu, tree', 'interrupts off', 'interrupts off, tree', 'busy, tree'],
+      [
+        'call_rcu',
+        'call_rcu, tso',
+        'call_rcu, tree',
+        'call_rcu, tree, tso',
+        'interrupts off',
+        'interrupts off, tree',
+        'busy, tree',
+      ],
       touched('CPU0', ({ foo }) => foo, 'pending'),
     ),
     'a callback is queued during a grace period': only(['busy, tree'], returned(rcu_seq_snap, 8)),
@@ -112,11 +135,13 @@ export default scenario<State>('rcu-grace-period', {
 
   variants: {
     call_rcu: safe(),
+    'call_rcu, tso': safe({ model: 'tso' }),
     'interrupts off': safe({ run: INTERRUPTS_OFF }),
     synchronize_rcu: safe({ run: SYNCHRONIZE }),
     // The same questions to the machine that keeps the promise.
     'call_rcu, tree': safe({ patches: [TREE] }),
     'busy, tree': safe({ run: BUSY, patches: [TREE] }),
+    'call_rcu, tree, tso': safe({ model: 'tso', patches: [TREE] }),
     'interrupts off, tree': safe({ run: INTERRUPTS_OFF, patches: [TREE] }),
     'synchronize_rcu, tree': safe({
       run: SYNCHRONIZE,
@@ -125,6 +150,7 @@ export default scenario<State>('rcu-grace-period', {
     // M5.2: CPU0 has reported for the grace period in progress, then begins to read.
     'joins the running period': fails('use-after-free', {
       run: BUSY,
+      shows: ['M5.2', 'L23'],
       patches: [
         TREE,
         patch(rcu_seq_snap, function* (gp_seq) {
@@ -135,6 +161,7 @@ export default scenario<State>('rcu-grace-period', {
     // M5.3: what call_rcu() of preemptible RCU waited for before v4.20.
     'irqs off is quiescent': fails('use-after-free', {
       run: INTERRUPTS_OFF,
+      shows: ['M5.3'],
       patches: [
         TREE,
         patch(rcu_qs, function* () {
@@ -144,6 +171,7 @@ export default scenario<State>('rcu-grace-period', {
     }),
     // M5.3, the dual: a context switch inside rcu_read_lock() is forgotten.
     'preempted is quiescent': fails('use-after-free', {
+      shows: ['M5.3'],
       patches: [
         TREE,
         patch(rcu_qs, function* () {
@@ -153,14 +181,17 @@ export default scenario<State>('rcu-grace-period', {
     }),
     // M5.5
     'early unlock': fails('use-after-free', {
+      shows: ['M5.5'],
       run: { CPU0: foo_get_a_late, CPU1: foo_remove },
     }),
     'early unlock, tree': fails('use-after-free', {
+      shows: ['M5.5'],
       run: { CPU0: foo_get_a_late, CPU1: foo_remove },
       patches: [TREE],
     }),
     // M5.6: a reader that waits for itself.
     'waits for itself': fails('sleep-in-atomic', {
+      shows: ['M5.6'],
       run: {
         CPU0: foo_get_a,
         *CPU1(s) {
@@ -170,6 +201,28 @@ export default scenario<State>('rcu-grace-period', {
         },
       },
       patches: [patch(synchronize_rcu, tree_synchronize_rcu)],
+    }),
+    'waits under a spinlock': fails('sleep-in-atomic', {
+      shows: ['M5.6'],
+      run: {
+        CPU0: foo_get_a,
+        *CPU1(s) {
+          yield* spin_lock(s.lock);
+          yield* foo_remove_sync(s);
+          yield* spin_unlock(s.lock);
+        },
+      },
+    }),
+    'waits with interrupts off': fails('sleep-in-atomic', {
+      shows: ['M5.6'],
+      run: {
+        CPU0: foo_get_a,
+        *CPU1(s) {
+          const flags = yield* local_irq_save();
+          yield* foo_remove_sync(s);
+          yield* local_irq_restore(flags);
+        },
+      },
     }),
     'freed at once': fails('use-after-free', { patches: [patch(kfree_rcu, kmem_cache_free)] }),
   },

@@ -100,7 +100,7 @@ export const arm64_64k_lpa_tables: TableKind = kind('arm64_64k_lpa', {
 });
 
 const machine = {
-  flush: 'broadcast',
+  flush: 'tlbi',
   weaklyOrdered: true,
   config: arm64_config,
   impossible,

@@ -232,7 +232,7 @@ export const powerpc_radix_64k_tables: TableKind = kind('powerpc_radix_64k', {
 });
 
 const machine = {
-  flush: 'broadcast',
+  flush: 'tlbie',
   weaklyOrdered: true,
   config: powerpc_config,
   impossible,

@@ -261,7 +261,7 @@ export const riscv_sv48x4_tables: TableKind = kind('riscv_sv48x4', 'RISC-V Sv48x
 
 /** The firmware's remote fences reach harts that have interrupts off in the kernel: the weaker case. */
 const machine = {
-  flush: 'broadcast',
+  flush: 'sbi',
   weaklyOrdered: true,
   config: riscv_config,
   impossible,

@@ -64,7 +64,7 @@ export const s390_r2_tables: TableKind = kind('s390_r2', 's390, 4 levels', 4);
 export const s390_descriptor: ArchDescriptor = machineOf(s390_r2_tables, {
   name: 's390',
   title: 's390',
-  flush: 'broadcast',
+  flush: 'idte',
   config: s390_config,
   impossible,
 });

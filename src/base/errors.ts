@@ -20,6 +20,8 @@ export class GracewalkError extends Error {
 export interface ErrorDetails {
   /** Where: a position in a source file. */
   readonly site?: Site | undefined;
+  /** Where, in a text that is no source file: a diagram that was piped in. */
+  readonly quoted?: Quoted | undefined;
   /** Words under the marked source text ("an operation does nothing until it is yielded"). */
   readonly label?: string | undefined;
   readonly notes?: readonly string[] | undefined;
@@ -28,6 +30,14 @@ export interface ErrorDetails {
   readonly verdict?: string | undefined;
   /** Which variant it happened in. */
   readonly variant?: string | undefined;
+}
+
+/** A line of a text, with what is wrong in it marked. `at` is from 1. */
+export interface Quoted {
+  readonly where: string;
+  readonly line: string;
+  readonly at: number;
+  readonly length: number;
 }
 
 /** A position in a source file as the JavaScript engine reports it: 1-based line and column. */

@@ -181,14 +181,14 @@ const MOST_LINES = 30;
 
 function functionLines(found: SourceEntry | null): string[] {
   if (!found) return ['It has no description.'];
-  const { file, line, says, protocol, source } = found;
+  const { file, says, protocol, source } = found;
   const shown = source.slice(0, MOST_LINES).map((each) => `    ${each}`.trimEnd());
   return [
     ...paragraphs(says),
     ...shown,
     ...(source.length > MOST_LINES ? ['    ...'] : []),
     '',
-    `${file}:${line}, of which the head says:`,
+    `${file}, of which the head says:`,
     '',
     ...paragraphs(protocol),
   ];

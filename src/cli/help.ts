@@ -18,15 +18,17 @@ ${EXIT_CODES}
 
 \`gracewalk help check\` lists what check takes.`;
 
-export const AFTER_CHECK = `${EXIT_CODES}
-With --bisect, 2 to 5 are 125: \`git bisect run\` skips that commit.
-
+const LIMITS = `
 Limits of a search, several with commas between them:
   runs=1e6      so many runs
   steps=1e8     so many steps
   time=60s      per variant; ms, s, m or h
   memory=2G     heap; K, M, G or T.  Without it, 75 % of what Node has
-  switches=3    runs of at most so many context switches: a hunt, no proof
+  switches=3    runs of at most so many context switches: a hunt, no proof`;
+
+export const AFTER_CHECK = `${EXIT_CODES}
+With --bisect, 2 to 5 are 125: \`git bisect run\` skips that commit.
+${LIMITS}
 
 Examples:
   gracewalk check                         every built-in scenario
@@ -35,6 +37,21 @@ Examples:
   gracewalk check my-race.ts --expect use-after-free --limit time=10m
   gracewalk check --ktap > results.ktap
   git bisect run gracewalk check --bisect --quiet my-race.ts`;
+
+export const AFTER_ASK = `
+Exit codes:
+  0  there is an answer, whatever it is; with --expect: the expected one
+  1  with --expect: another answer
+  2  bad input: a row that matches no step, a diagram without its columns
+  3  inconclusive: a limit was hit, or Ctrl-C
+  5  a fault of gracewalk, or a scenario that is not deterministic
+${LIMITS}
+
+Examples:
+  gracewalk ask pv-tlb-flush              the questions of the scenario itself
+  gracewalk ask pv-tlb-flush race.txt     a diagram in a file, or a whole mail
+  gracewalk ask pv-tlb-flush - --fix-typos < mail.txt
+  gracewalk ask my-race.ts race.txt --variant linux --expect unreachable`;
 
 export const AFTER_REPLAY = `
 Exit codes: 0 the run is still there, 2 it is not, or bad input, 5 a fault.
@@ -58,6 +75,44 @@ Exit codes: 0 what is declared is as expected, 1 it is not, 2 bad input,
 Examples:
   gracewalk matrix targeted-ipi
   gracewalk matrix pv-tlb-flush --machine x86_64 --machine arm64 --model sc`;
+
+export const AFTER_WHY = `
+Of a safe variant: the smallest sets of its protections (sections, locks, waits,
+grace periods, barriers, flushes, re-checks) without which it fails, by kind of
+violation.  Each is taken away, alone and together with others, and what is left
+is explored to its end: what is said not to be needed is proven so.
+Of a failing one: the run, and which of the variant's own differences from the
+scenario, taken back, make it safe.
+
+Limits:
+  time=2m       for all of it (the default); what was not tried then is counted
+  steps=2e6     for each set (the default); more is reported as undecided
+  runs=1e6      for each set
+  memory=2G     heap
+
+Exit codes: 0 answered, 2 bad input, 3 a limit left something undecided,
+5 a fault.
+
+Examples:
+  gracewalk why gup-fast-vs-munmap rcu
+  gracewalk why pv-tlb-flush 'pv, rcu' --kind use-after-free --show 2
+  gracewalk why pv-tlb-flush 'pv, no rcu'`;
+
+export const AFTER_NEW = `
+Exit codes: 0, or 2 if nothing was written.
+
+Examples:
+  gracewalk new my-race
+  gracewalk new --list
+  gracewalk new my-walk --template gup-walk`;
+
+export const AFTER_BUGS = `
+Exit codes: those of check; 2 for a bug that is not known or has no scenario
+yet.
+
+Examples:
+  gracewalk bugs
+  gracewalk bugs kvm-pv-flush-lost`;
 
 export const AFTER_DECODE = `
 Exit codes: 0, or 2 for bad input or a result that could not be written.

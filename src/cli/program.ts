@@ -1,9 +1,10 @@
 import { Command, Option } from 'commander';
 import { ARCH_VERBS, archCommands } from './arch-commands.ts';
+import { ask, type AskOptions } from './ask-command.ts';
 import { check, type CheckOptions } from './check-command.ts';
 import type { ExitCode } from './exit-code.ts';
 import { parseExpectation } from './expectation.ts';
-import { AFTER_CHECK, AFTER_PROGRAM, AFTER_REPLAY, optionTerm } from './help.ts';
+import { AFTER_ASK, AFTER_CHECK, AFTER_PROGRAM, AFTER_REPLAY, optionTerm } from './help.ts';
 import { parseLimits } from './limits.ts';
 import {
   COLOR_MODES,
@@ -21,11 +22,20 @@ import {
 import { ENGINE_VERSION } from './package.ts';
 import { VIEW_VERBS, viewCommands } from './view-commands.ts';
 import { replay, type ReplayOptions } from './replay-command.ts';
+import { WHY_VERBS, whyVerb } from './why-verb.ts';
 
 /** Of a hunt. */
 const MOST_RUNS = 1e12;
 
-export const VERBS: readonly string[] = ['check', 'replay', ...VIEW_VERBS, ...ARCH_VERBS, 'help'];
+export const VERBS: readonly string[] = [
+  'check',
+  'ask',
+  ...WHY_VERBS,
+  'replay',
+  ...VIEW_VERBS,
+  ...ARCH_VERBS,
+  'help',
+];
 
 /** The verbs and their options. `finished` gets the exit code, `print` the text of --help and --version. */
 export function commands(
@@ -45,10 +55,15 @@ export function commands(
   checkCommand(program).action(async (files: string[], options: CheckOptions) =>
     finished(await check(files, options)),
   );
+  askCommand(program).action(
+    async (file: string, diagram: string | undefined, options: AskOptions) =>
+      finished(await ask(file, diagram, options)),
+  );
   replayCommand(program).action(
     async (token: string, file: string | undefined, options: ReplayOptions) =>
       finished(await replay(token, file, options)),
   );
+  whyVerb(program, finished);
   viewCommands(program, finished);
   archCommands(program, finished);
   return program;
@@ -61,22 +76,14 @@ function checkCommand(program: Command): Command {
     .argument('[file...]', 'scenario files, or names of built-in scenarios; none: all of these')
     .addHelpText('after', AFTER_CHECK)
     .optionsGroup('What is checked:')
-    .addOption(
-      new Option('--variant <name>', 'only this variant; may be repeated')
-        .argParser(collect)
-        .default([], 'all'),
-    )
+    .addOption(variantOption())
     .addOption(modelOption())
     .option(
       '--expect <safe|fails|kinds>',
       'compare with this instead of what is declared',
       parseExpectation,
     )
-    .addOption(
-      new Option('--limit <list>', 'end the search as inconclusive; see below')
-        .argParser((text: string, previous: object) => parseLimits(text, previous))
-        .default({}, 'memory only'),
-    )
+    .addOption(limitOption())
     .optionsGroup('How:')
     .addOption(
       new Option('-j, --jobs <n>', 'threads that share a large search; the result is the same')
@@ -131,6 +138,44 @@ function checkCommand(program: Command): Command {
     .helpOption('-h, --help', 'print this');
 }
 
+function askCommand(program: Command): Command {
+  return program
+    .command('ask')
+    .description('is this interleaving possible?  A run of it, or what stops it')
+    .argument('<file>', 'a scenario file, or the name of a built-in scenario')
+    .argument(
+      '[diagram]',
+      "a file, - for stdin, or a question's title; none: all questions of the scenario",
+    )
+    .addHelpText('after', AFTER_ASK)
+    .optionsGroup('What is asked:')
+    .addOption(variantOption())
+    .addOption(modelOption())
+    .addOption(
+      new Option('--expect <reachable|unreachable>', 'exit 1 if the answer is another').argParser(
+        oneOf('--expect', ANSWERS),
+      ),
+    )
+    .option('--fix-typos', 'take names that come close for what was meant')
+    .addOption(limitOption())
+    .optionsGroup('Form of the result:')
+    .addOption(
+      jsonOption('a document; with =lines on one line').conflicts(['quiet', ...TEXT_OPTIONS]),
+    )
+    .addOption(quietOption('one line per variant without the expected answer'))
+    .optionsGroup('Text and diagrams:')
+    .addOption(widthOption())
+    .addOption(layoutOption())
+    .addOption(detailOption())
+    .addOption(colorOption())
+    .optionsGroup('Other:')
+    .option('--progress <seconds|off>', 'how often to tell how far it is', parseProgress)
+    .option('--debug', 'print the stack of an error')
+    .helpOption('-h, --help', 'print this');
+}
+
+const ANSWERS: readonly string[] = ['reachable', 'unreachable'];
+
 function replayCommand(program: Command): Command {
   return program
     .command('replay')
@@ -175,6 +220,18 @@ const TEXT_OPTIONS: readonly string[] = ['width', 'layout', 'detail'];
 
 function jsonOption(description: string): Option {
   return new Option('--json [=lines]', description).argParser(parseJsonForm);
+}
+
+function variantOption(): Option {
+  return new Option('--variant <name>', 'only this variant; may be repeated')
+    .argParser(collect)
+    .default([], 'all');
+}
+
+function limitOption(): Option {
+  return new Option('--limit <list>', 'end the search as inconclusive; see below')
+    .argParser((text: string, previous: object) => parseLimits(text, previous))
+    .default({}, 'memory only');
 }
 
 function modelOption(): Option {

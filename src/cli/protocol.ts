@@ -1,11 +1,13 @@
 import type { ErrorDetails } from '../base/errors.ts';
 import type { MemoryModel } from '../machine/store-buffers.ts';
+import type { AskResult } from '../ask/result.ts';
 import type { Followed } from '../report/follow.ts';
 import type { ImportedStep } from '../scenario/import.ts';
 import type { ViolationKind } from '../machine/violation.ts';
 import type { MatrixCell, RunReport, VariantResult } from '../scenario/result.ts';
 import type { MessagePort } from 'node:worker_threads';
 import type { Hunt, Limits, Progress } from '../scenario/check.ts';
+import type { WhyResult } from '../why/result.ts';
 
 /**
  * What passes between the main thread (arguments, signals, output) and the worker (scenarios and search).
@@ -13,7 +15,7 @@ import type { Hunt, Limits, Progress } from '../scenario/check.ts';
  * Everything here survives a structured clone; errors travel as data.
  */
 
-export type Job = CheckJob | ReplayJob | MatrixJob;
+export type Job = CheckJob | ReplayJob | MatrixJob | WhyJob | AskJob | DescribeJob;
 
 export interface CheckJob {
   readonly kind: 'check';
@@ -39,6 +41,35 @@ export interface MatrixJob {
   readonly machines: readonly string[];
   readonly models: readonly MemoryModel[];
   readonly limits: Limits;
+}
+
+/** What scenarios say about themselves, without exploring anything. */
+export interface DescribeJob {
+  readonly kind: 'describe';
+  readonly files: readonly string[];
+}
+
+export interface Exhibit {
+  readonly id: string;
+  readonly title: string | null;
+  readonly citation: string | null;
+  readonly story: string | null;
+  readonly variants: readonly string[];
+}
+
+export interface WhyJob {
+  readonly kind: 'why';
+  readonly file: string;
+  readonly variant: string;
+  /** Null: as the variant declares. */
+  readonly model: MemoryModel | null;
+  /** Time is for the whole; runs and steps are for each set. */
+  readonly limits: Limits;
+  readonly size: number;
+  /** The kind of violation that is asked about; null: any. */
+  readonly violation: ViolationKind | null;
+  /** Numbers of the answers whose runs are wanted. */
+  readonly show: readonly number[];
 }
 
 export type Expectation = VariantResult['expected'];
@@ -69,6 +100,18 @@ export interface ReplayWanted {
   readonly steps: readonly ImportedStep[];
 }
 
+export interface AskJob {
+  readonly kind: 'ask';
+  readonly file: string;
+  readonly variants: readonly string[];
+  readonly model: MemoryModel | null;
+  readonly limits: Limits;
+  readonly fixTypos: boolean;
+  readonly expected: AskResult['answer'] | null;
+  /** The text of a question; the title of one in the scenario; null: all of these. */
+  readonly question: { readonly name: string; readonly text: string } | string | null;
+}
+
 export interface WorkerInput {
   readonly job: Job;
   /** One Int32: not zero asks the search to stop. */
@@ -88,7 +131,10 @@ export type Message =
     }
   | { readonly kind: 'result'; readonly file: string; readonly result: VariantResult }
   | { readonly kind: 'replayed'; readonly replayed: Replayed }
+  | { readonly kind: 'reasons'; readonly result: WhyResult }
+  | { readonly kind: 'asked'; readonly file: string; readonly result: AskResult }
   | { readonly kind: 'cell'; readonly cell: MatrixCell }
+  | { readonly kind: 'exhibit'; readonly exhibit: Exhibit }
   | {
       readonly kind: 'failed';
       readonly error: ReportedError;

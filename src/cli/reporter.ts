@@ -81,7 +81,10 @@ class LinesReporter implements Reporter {
         return jsonLine('error', errorJson(message.error));
       case 'loading':
       case 'replayed':
+      case 'asked':
       case 'cell':
+      case 'exhibit':
+      case 'reasons':
       case 'done':
         return '';
     }

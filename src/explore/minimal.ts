@@ -19,7 +19,8 @@ import { SearchStopped, search, type Strategy } from './search.ts';
 export interface MinimalRun {
   readonly schedule: Schedule;
   readonly switches: number;
-  readonly violation: Violation;
+  /** Null: it was looked for because it reaches the goal. */
+  readonly violation: Violation | null;
 }
 
 export interface MinimalResult {
@@ -33,6 +34,8 @@ export interface MinimalResult {
 
 export interface MinimalOptions {
   readonly wanted: (violation: Violation) => boolean;
+  /** Asked after every step: is this what is looked for, or does it lead nowhere? A function of the state. */
+  readonly judge?: (run: Run) => 'goal' | 'hopeless' | null;
   readonly maxSwitches: number;
   readonly maxStates: number;
   /** Polled with the number of states so far. */
@@ -129,6 +132,9 @@ class Bounded implements Strategy {
     this.columns[depth] = kind === 'observer' ? (this.columns[depth - 1] as string) : column;
     this.open[depth] = null;
     for (const violation of run.found) this.offer(violation, depth);
+    const judged = this.options.judge?.(run);
+    if (judged === 'hopeless') return false;
+    if (judged === 'goal') this.take(null, depth);
     if (this.best && this.best.schedule.actors.length <= depth) return false;
     const state = this.hash(this.columns[depth]);
     const switches = this.switches[depth];
@@ -150,7 +156,10 @@ class Bounded implements Strategy {
   }
 
   private offer(violation: Violation, depth: number): void {
-    if (!this.options.wanted(violation)) return;
+    if (this.options.wanted(violation)) this.take(violation, depth);
+  }
+
+  private take(violation: Violation | null, depth: number): void {
     if (this.best && this.best.schedule.actors.length <= depth) return;
     this.best = {
       schedule: this.run.schedule(),

@@ -1,7 +1,19 @@
 /** `gracewalk/linux`: kernel functions and primitives under the kernel's names. */
 export { new_mm, new_page, pmd_off, pte_off, pte_table, kernel_of } from './boot.ts';
 export type { Mappings, MmOptions } from './boot.ts';
-export type { Folio, Kernel, Mm, Page, PerCpu, Pmd, Pmdp, Pte, Ptep, Vma } from './mm/types.ts';
+export type {
+  Folio,
+  Kernel,
+  Mm,
+  Page,
+  PerCpu,
+  Pmd,
+  Pmdp,
+  Pte,
+  Ptep,
+  TlbContext,
+  Vma,
+} from './mm/types.ts';
 export { PAGE_SIZE } from './mm/layout.ts';
 
 export * from '../machine/ops/memory.ts';
@@ -14,7 +26,7 @@ export {
   preempt_enable,
   send_ipi,
 } from '../machine/ops/processor.ts';
-export { dsb_ish, invalidate_local, load_root, tlbi } from '../machine/ops/tlb.ts';
+export { invalidate_local, load_root } from '../machine/ops/tlb.ts';
 export { foreign_owner } from '../machine/ops/pages.ts';
 export { smp_mb, smp_rmb, smp_wmb } from '../machine/ops/store-buffer.ts';
 
@@ -33,11 +45,17 @@ export * from './mm/mmu_gather.ts';
 export * from './mm/slab.ts';
 export type { SlabObject } from '../machine/ops/slab.ts';
 export * from './arch/flush.ts';
+export * from './arch/arm64/tlbflush.ts';
+export * from './arch/powerpc/radix-tlb.ts';
+export * from './arch/riscv/tlbflush.ts';
+export * from './arch/s390/tlbflush.ts';
 export * from './kernel/sched.ts';
 export * from './arch/x86/switch-mm.ts';
 export * from './arch/x86/tlb.ts';
 export * from './arch/x86/tlb-batch.ts';
 export * from './arch/x86/tlbstate.ts';
 export * from './arch/x86/kvm.ts';
+export * from './arch/x86/hyperv.ts';
+export * from './arch/x86/invlpgb.ts';
 export * from './virt/kvm/emulate.ts';
 export * from './virt/kvm/steal-time.ts';

@@ -26,13 +26,19 @@ export interface ArchDescriptor {
   change(level: number, bits: bigint, marks: LeafMarks): bigint;
   /** Its processors reorder accesses in ways that x86-TSO does not. */
   readonly weaklyOrdered?: true;
-  /** How a TLB shootdown reaches other CPUs: by an interrupt they must take, or without their help. */
-  readonly flush: 'ipi' | 'broadcast';
+  /** How a TLB shootdown reaches other CPUs. */
+  readonly flush: Shootdown;
   /** Kernel configuration that the architecture's kernels are built with. */
   readonly config: KernelConfig;
   /** Values of configuration keys that such a kernel cannot have, with the reason. */
   readonly impossible?: (config: KernelConfig) => string | null;
 }
+
+/**
+ * By an interrupt that they must take, or without their help: arm64's TLBI, powerpc's tlbie, s390's IDTE, a
+ * call of RISC-V's firmware.
+ */
+export type Shootdown = 'ipi' | 'tlbi' | 'tlbie' | 'idte' | 'sbi';
 
 export interface TableLevel {
   /** `pte`, `pmd`, `pud`, `pgd`. */

@@ -1,4 +1,4 @@
-import type { Reader } from './cells.ts';
+import type { Cell, Reader } from './cells.ts';
 import type { Machine } from './machine.ts';
 import type { Actor } from './actor.ts';
 
@@ -46,11 +46,26 @@ export interface OpDef<A extends readonly unknown[], V> {
   exec(machine: Machine, who: Actor, args: A): V;
   /** What a blocked actor waits for, for the report of a deadlock ("mmap_lock, held by CPU1"). */
   waitsFor?(machine: Machine, who: Actor, args: A): string;
+  /** The same as data: who or what has to do something before a blocked step may happen. */
+  blockers?(machine: Machine, who: Actor, args: A): readonly Blocker[];
   /** How the step appears in a diagram when it is not simply the call in the source. */
   describe?(machine: Machine, who: Actor, args: A, value: unknown): StepNote;
   /** Not part of the protocol (a check of a sanitizer): hidden from diagrams unless it found something. */
   readonly ghost?: boolean;
 }
+
+/** Who holds up a blocked step: explanations follow these from one to the next. */
+export type Blocker =
+  /** It has to end. */
+  | { readonly holds: 'end'; readonly actor: number }
+  /** It has to let go of the lock in `cell`. */
+  | { readonly holds: 'lock'; readonly actor: number; readonly cell: Cell }
+  /** The CPU has to take an interrupt. */
+  | { readonly holds: 'interrupts'; readonly cpu: number }
+  /** The CPU has to leave its region with interrupts or preemption off. */
+  | { readonly holds: 'atomic'; readonly cpu: number }
+  /** The task has to leave its RCU read-side section. */
+  | { readonly holds: 'section'; readonly actor: number };
 
 export interface StepNote {
   /** An event that the CPU does not execute itself, printed in angle brackets (R8). */

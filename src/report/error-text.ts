@@ -1,4 +1,4 @@
-import type { ErrorDetails, Site } from '../base/errors.ts';
+import type { ErrorDetails, Quoted, Site } from '../base/errors.ts';
 import type { SourceLines } from '../scenario/result.ts';
 import { closing, tokenize } from './tokens.ts';
 import { fold } from './wrap.ts';
@@ -18,7 +18,8 @@ export function renderError(
 ): string {
   const { what, code, details } = error;
   const lines = [`error: ${what}`];
-  if (details.site) lines.push(...place(details.site, details, source, shorten));
+  if (details.quoted) lines.push(...quotation(details.quoted));
+  else if (details.site) lines.push(...place(details.site, details, source, shorten));
   else if (details.variant !== undefined) lines.push(`  --> variant '${details.variant}'`);
   for (const note of details.notes ?? []) lines.push(...labelled('note', note));
   if (details.help !== undefined) lines.push(...labelled('help', details.help));
@@ -49,6 +50,11 @@ function place(
   const length = markedLength(text.slice(site.column - 1));
   const label = details.label === undefined ? '' : ` ${details.label}`;
   return [head, `${site.line} | ${text}`, `${gutter} | ${before}${'^'.repeat(length)}${label}`];
+}
+
+/** A line of a text that is not on disk any more. */
+function quotation({ where, line, at, length }: Quoted): string[] {
+  return [`  --> ${where}`, line, `${' '.repeat(at - 1)}${'^'.repeat(length)}`];
 }
 
 /** A call is marked as far as its parentheses reach on this line, anything else as far as its name. */

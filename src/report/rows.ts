@@ -51,18 +51,21 @@ function inColumns(steps: readonly Step[], columns: readonly string[]): Step[] {
 /** Steps that say who was let in and who was kept waiting. */
 const TELLING: ReadonlySet<string> = new Set(['call_rcu', 'send_ipi', 'wait_ipi', 'choose']);
 
+const BROADCAST: ReadonlySet<string> = new Set(['broadcast_issue', 'broadcast_complete']);
+
 /**
  * The steps without which the run cannot be followed: what happens to the object of the violation, what one
  * CPU does that another notices, and how the violator protects itself.
  */
 function worthShowing(run: RunReport, step: Step): boolean {
-  if (step.violation || step.meets || TELLING.has(step.op)) return true;
+  if (step.violation || step.meets || step.asked || TELLING.has(step.op)) return true;
   if (step.event) return step.flushes === undefined;
   const { violation } = run;
   if (!violation) return false;
   if (step.op === 'free_page') return step.objects.includes(violation.object);
-  // What went stale, and when. No section of the violator's would have helped.
-  if (violation.kind === 'stale-translation') return takesAway(step, violation.object);
+  // What went stale, when, and what was done against it. No section of the violator's would have helped.
+  if (violation.kind === 'stale-translation')
+    return takesAway(step, violation.object) || BROADCAST.has(step.op);
   const own = step.actor === violation.actor;
   return own && (step.op === 'irq_save' || step.op === 'irq_restore' || step.op === 'rcu_nest');
 }

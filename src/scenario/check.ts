@@ -143,8 +143,8 @@ class Check {
         shouldStop: (states) => this.stopNow({ ...explored, steps: explored.steps + states }),
       });
       explored.steps += found.states;
-      if (!found.run) continue;
-      const { kind } = found.run.violation;
+      const kind = found.run?.violation?.kind;
+      if (!found.run || !kind) continue;
       this.kinds.set(kind, observe);
       run = this.record(found.run.schedule, kind, observe, 'global');
       break;

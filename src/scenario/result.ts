@@ -37,6 +37,8 @@ export interface Step {
   readonly buffered?: true;
   /** With store buffers: the row number of the step whose store reaches memory in this one. */
   readonly flushes?: number;
+  /** It is a row of the question that the run answers. */
+  readonly asked?: true;
   /** What led to this step, beyond the order of its own actor. */
   readonly arrows?: readonly Arrow[];
   /** How the step changed the machine's state. */

@@ -34,11 +34,9 @@ export interface AllocationSettings {
 }
 
 export interface ScenarioDefinition<S> {
-  /** For people: what the scenario is about, in one line. */
+  /** For the museum of bugs: what it is called, where it was fixed, and what happened. All three or none. */
   readonly title?: string;
-  /** Where it comes from: commit, advisory or message. */
   readonly citation?: string;
-  /** What happened and what was done about it, in one paragraph. */
   readonly story?: string;
   readonly machine: MachineSpecification;
   /** `sc` (the default): every store is in memory at once. `tso`: store buffers, as x86 has them. */
@@ -61,6 +59,8 @@ export interface ScenarioDefinition<S> {
   /** What must be seen in at least one run, or the verdict is `vacuous`. */
   readonly sometimes: Readonly<Record<string, Predicate<S>>>;
   readonly variants: Readonly<Record<string, Variant<S>>>;
+  /** Diagrams by title: what `gracewalk ask` answers if it is given none. */
+  readonly ask?: Readonly<Record<string, string>>;
 }
 
 export interface VariantOptions<S = never> {

@@ -4,7 +4,7 @@ import type { Patch } from '../machine/fn.ts';
 import { VIOLATION_KINDS } from '../machine/violation.ts';
 import { didYouMean, refuse } from './refuse.ts';
 import type { MachineSpecification, ScenarioDefinition, Variant } from './scenario.ts';
-import { TEXT_FIELDS, checkIds, checkTexts } from './validate-about.ts';
+import { checkIds, checkQuestions, checkStory } from './validate-about.ts';
 import { checkPredicates } from './validate-predicates.ts';
 
 /**
@@ -35,7 +35,8 @@ export function validate(
     );
   }
   checkFields(`scenario ${id}`, definition, SCENARIO_FIELDS, site);
-  checkTexts(id, definition, site);
+  checkStory(id, definition, site);
+  checkQuestions(id, definition, site);
   for (const [name, variant] of Object.entries(definition.variants)) {
     checkVariant(name, variant, site);
     checkFields(`variant '${name}'`, variant, VARIANT_FIELDS, site);
@@ -61,7 +62,9 @@ export function validate(
 }
 
 const SCENARIO_FIELDS: readonly string[] = [
-  ...TEXT_FIELDS,
+  'title',
+  'citation',
+  'story',
   'machine',
   'model',
   'config',
@@ -73,6 +76,7 @@ const SCENARIO_FIELDS: readonly string[] = [
   'always',
   'sometimes',
   'variants',
+  'ask',
 ];
 
 const VARIANT_FIELDS: readonly string[] = [

@@ -20,6 +20,7 @@ test('nothing to do', async () => {
   expect(await complaint()).toMatchInlineSnapshot(`
     "error: nothing to do
     note: gracewalk check [options] [file...]
+    note: gracewalk ask [options] <file> [diagram]
     note: gracewalk replay [options] <token> [file]
     note: gracewalk decode [options] <arch> <value...>
     note: gracewalk walk [options] <image> [address]
@@ -33,7 +34,7 @@ test('nothing to do', async () => {
 test('an unknown verb', async () => {
   expect(await complaint('chekc', fixture('counter'))).toMatchInlineSnapshot(`
     "error: 'chekc' is no verb, no file and no built-in scenario
-    note: verbs are check, replay, decode, walk, explain, help
+    note: verbs are check, ask, replay, decode, walk, explain, help
     help: did you mean check?                                           [E110]
     exit 2"
   `);

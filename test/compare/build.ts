@@ -497,8 +497,8 @@ class World {
         yield* tlb.invalidate_local(...this.scope(stmt.scope));
         break;
       case 'broadcast':
-        yield* tlb.tlbi(...this.scope(stmt.scope));
-        yield* tlb.dsb_ish(...this.scope(stmt.scope));
+        yield* tlb.broadcast_issue(...this.scope(stmt.scope));
+        yield* tlb.broadcast_complete(...this.scope(stmt.scope));
         break;
       case 'load-root':
         {

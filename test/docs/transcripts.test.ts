@@ -8,8 +8,10 @@ import { ROOT, executed, page, runGracewalk } from './transcripts.ts';
 const PAGES = [
   'README.md',
   'docs/architecture.md',
+  'docs/asking.md',
   'docs/command-line.md',
   'docs/entry-formats.md',
+  'docs/why.md',
 ];
 
 describe.each(PAGES)('%s', (name) => {
@@ -29,6 +31,7 @@ describe.each(PAGES)('%s', (name) => {
 
 test.each([
   ['README.md', 3],
+  ['docs/asking.md', 4],
   ['docs/command-line.md', 5],
 ])('every transcript of %s is a run, not a stub', (name, least) => {
   const blocks = [...page(name).matchAll(/^```console\n\$ gracewalk [^\n]*\n([\s\S]*?)^```$/gm)];

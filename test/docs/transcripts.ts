@@ -1,4 +1,4 @@
-import { execFileSync } from 'node:child_process';
+import { spawnSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -14,18 +14,29 @@ function words(line: string): string[] {
   return [...line.matchAll(/'([^']*)'|(\S+)/g)].map(([, quoted, bare]) => quoted ?? bare ?? '');
 }
 
-export function runGracewalk(args: readonly string[]): { stdout: string; status: number } {
-  try {
-    const stdout = execFileSync('node', [join(ROOT, 'dist/cli/main.js'), ...args], {
-      encoding: 'utf8',
-      cwd: ROOT,
-      stdio: ['ignore', 'pipe', 'ignore'],
-    });
-    return { stdout, status: 0 };
-  } catch (error) {
-    const { stdout, status } = error as { stdout: string; status: number };
-    return { stdout, status };
-  }
+interface Ran {
+  readonly stdout: string;
+  readonly stderr: string;
+  readonly status: number | null;
+}
+
+/** `input`: what the program reads from stdin. */
+export function runGracewalk(args: readonly string[], input = ''): Ran {
+  return spawnSync('node', [join(ROOT, 'dist/cli/main.js'), ...args], {
+    encoding: 'utf8',
+    cwd: ROOT,
+    input,
+    maxBuffer: 2 ** 28, // all built-in scenarios in JSON are more than the default, 1 MiB
+  });
+}
+
+/** As a shell would: `gracewalk ask FILE - < mail.txt`. Where nothing is on stdout, errors are shown. */
+function transcript(command: string): string {
+  const args = words(command);
+  const at = args.indexOf('<');
+  const input = at < 0 ? '' : readFileSync(join(ROOT, args[at + 1] ?? ''), 'utf8');
+  const { stdout, stderr } = runGracewalk(at < 0 ? args : args.slice(0, at), input);
+  return stdout === '' ? stderr : stdout;
 }
 
 /** Times differ between machines, and nothing else may. */
@@ -41,7 +52,7 @@ export function executed(page: string): string {
       /'TOKEN'|'[^' ]*\/[^' ]*@[0-9a-f]{6}\/[^' ]*'/,
       () => `'${token}'`,
     );
-    const { stdout } = runGracewalk(words(line));
+    const stdout = transcript(line);
     token = /gracewalk replay '([^']+)'/.exec(stdout)?.[1] ?? token;
     return `\`\`\`console\n$ gracewalk ${line}\n${withoutTimes(stdout).replace(/\n+$/, '')}\n\`\`\``;
   });

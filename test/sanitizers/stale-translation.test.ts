@@ -7,11 +7,11 @@ import { READ_ONCE, WRITE_ONCE, write_entry } from '../../src/machine/ops/memory
 import { free_frame } from '../../src/machine/ops/pages.ts';
 import { csd_lock_wait, send_ipi } from '../../src/machine/ops/processor.ts';
 import {
-  dsb_ish,
+  broadcast_complete,
   invalidate_local,
   load_root,
   set_lazy,
-  tlbi,
+  broadcast_issue,
   translations_gone,
 } from '../../src/machine/ops/tlb.ts';
 import { mapX, tasks, type Mapped } from '../zoo/tables.ts';
@@ -55,17 +55,23 @@ describe('a frame is freed while a CPU may have it cached', () => {
 
   test('a flush of another range', () => {
     const elsewhere = [null, 4096, 8192, true] as const;
-    expect(unmapping(() => dsb_ish(...elsewhere))).toEqual([STALE_X('CPU0'), STALE_X('CPU1')]);
+    expect(unmapping(() => broadcast_complete(...elsewhere))).toEqual([
+      STALE_X('CPU0'),
+      STALE_X('CPU1'),
+    ]);
   });
 
   test('a broadcast that nobody waits for', () => {
-    expect(unmapping(() => tlbi(...everything))).toEqual([STALE_X('CPU0'), STALE_X('CPU1')]);
+    expect(unmapping(() => broadcast_issue(...everything))).toEqual([
+      STALE_X('CPU0'),
+      STALE_X('CPU1'),
+    ]);
   });
 
   test('nothing is found after a broadcast that has completed', () => {
     const flush = function* () {
-      yield* tlbi(...everything);
-      yield* dsb_ish(...everything);
+      yield* broadcast_issue(...everything);
+      yield* broadcast_complete(...everything);
     };
     expect(unmapping(flush)).toEqual([]);
   });

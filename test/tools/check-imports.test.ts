@@ -107,7 +107,7 @@ describe('check-imports', () => {
       ),
     ).toEqual([
       '3: report may import only types of machine',
-      '4: report may not import src/explore/frontier.ts; it may import base, types of src/machine/, types of src/scenario/result.ts, types of src/why/result.ts',
+      '4: report may not import src/explore/frontier.ts; it may import base, types of src/machine/, types of src/scenario/result.ts, types of src/why/result.ts, types of src/ask/result.ts',
     ]);
   });
 

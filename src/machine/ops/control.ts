@@ -149,6 +149,10 @@ const joinOp = defineOp('join', {
   exec: () => undefined,
   waitsFor: (m, _who, [actors]) =>
     `the end of ${actors.map((index) => m.actor(index).name).join(', ')}`,
+  blockers: (m, _who, [actors]) =>
+    actors
+      .filter((index) => m.cells.peek(m.cellsOf(index).status) === 0)
+      .map((actor) => ({ holds: 'end', actor })),
 });
 
 /** Waits until the actors with these indices have ended. */

@@ -3,7 +3,7 @@ import { Interner, type Cell } from '../cells.ts';
 import { endAtomic, enterAtomic, leaveAtomic } from '../cpu.ts';
 import type { Machine } from '../machine.ts';
 import type { Word } from '../memory.ts';
-import { defineOp, perform, type Steps } from '../op.ts';
+import { defineOp, perform, type Blocker, type Steps } from '../op.ts';
 import { leaf } from '../fn.ts';
 import { lockClass } from '../protection.ts';
 import { contentOf, lockedUnless } from './control.ts';
@@ -60,6 +60,12 @@ function hold(m: Machine, actor: number, list: readonly Hold[]): void {
   if (cell === undefined) cells.set(actor, (cell = m.cells.allocate()));
   m.cells.poke(cell, lists.id(list));
   m.cells.poke(m.cellsOf(actor).locks, list.length);
+}
+
+function holders(m: Machine, word: Word): Blocker[] {
+  return m.actors
+    .filter(({ index }) => heldBy(m, index).some((held) => held.word === word))
+    .map(({ index }) => ({ holds: 'lock', actor: index, cell: word.cell }));
 }
 
 function owner(m: Machine, word: Word): string {
@@ -159,6 +165,7 @@ const writeLockOp = defineOp('lock', {
   exec: (m, who, [word, { sleeps }]) =>
     follow(m, who, word) ? took(m, who, { word, reading: false, sleeps }) : undefined,
   waitsFor: (m, _who, [word]) => owner(m, word),
+  blockers: (m, _who, [word]) => holders(m, word),
 });
 
 const readLockOp = defineOp('read_lock', {
@@ -167,6 +174,7 @@ const readLockOp = defineOp('read_lock', {
   exec: (m, who, [word, { sleeps }]) =>
     follow(m, who, word) ? took(m, who, { word, reading: true, sleeps }) : undefined,
   waitsFor: (m, _who, [word]) => owner(m, word),
+  blockers: (m, _who, [word]) => holders(m, word),
 });
 
 const tryLockOp = defineOp('trylock', {

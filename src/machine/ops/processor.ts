@@ -141,6 +141,7 @@ const enterOp = defineOp('irq_enter', {
   },
   describe: (_m, who) => ({ event: who.name }),
   waitsFor: (m, who) => `${own(m, who).name} to take interrupts`,
+  blockers: (_m, who) => [{ holds: 'interrupts', cpu: who.cpu }],
 });
 
 const exitOp = defineOp('irq_exit', {
@@ -200,6 +201,7 @@ const acknowledgedOp = defineOp('wait_ipi', {
     const target = m.actor(handling);
     return `${m.cpu(target.cpu).name} to handle <${target.name}>`;
   },
+  blockers: (_m, _who, [handling]) => [{ holds: 'end', actor: handling }],
 });
 
 /** Waits until the handler that `send_ipi` started has run on its target. */

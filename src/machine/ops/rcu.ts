@@ -1,7 +1,7 @@
 import type { Actor } from '../actor.ts';
 import type { Cell, Reader } from '../cells.ts';
 import type { Machine } from '../machine.ts';
-import { defineOp, perform, type Steps } from '../op.ts';
+import { defineOp, perform, type Blocker, type Steps } from '../op.ts';
 import { fn, leaf, type AnyFn } from '../fn.ts';
 
 /**
@@ -55,6 +55,19 @@ export function allEnded(read: Reader, m: Machine, open: OpenSections): boolean 
   );
 }
 
+/** The sections of `open` that have not ended yet. */
+function holdingUp(m: Machine, { cpus, tasks }: OpenSections): Blocker[] {
+  const { cells } = m;
+  return [
+    ...cpus
+      .filter(([cpu, count]) => cells.peek(m.cpu(cpu).quiescent) < count)
+      .map(([cpu]): Blocker => ({ holds: 'atomic', cpu })),
+    ...tasks
+      .filter(([task, count]) => cells.peek(m.cellsOf(task).rcuEnded) < count)
+      .map(([actor]): Blocker => ({ holds: 'section', actor })),
+  ];
+}
+
 /** Who has not ended, for people: the CPUs and tasks by name. */
 function stillOpen(m: Machine, open: OpenSections): string[] {
   const { cells } = m;
@@ -104,6 +117,7 @@ const graceOp = defineOp('grace_period', {
   },
   describe: (_m, who) => ({ event: who.name }),
   waitsFor: (m, _who, [open]) => `a grace period, held up by ${stillOpen(m, open).join(', ')}`,
+  blockers: (m, _who, [open]) => holdingUp(m, open),
 });
 
 const waitOp = defineOp('synchronize_rcu', {
@@ -111,6 +125,7 @@ const waitOp = defineOp('synchronize_rcu', {
   guard: (read, m, _who, [open]: [OpenSections]) => allEnded(read, m, open),
   exec: () => undefined,
   waitsFor: () => 'a grace period',
+  blockers: (m, _who, [open]) => holdingUp(m, open),
 });
 
 /** Runs `callback` once every section in `open` has ended. The body of an RCU callback's actor. */

@@ -1,6 +1,5 @@
 import type { Machine } from '../machine.ts';
 import { defineOp, perform, type Steps } from '../op.ts';
-import { leaf } from '../fn.ts';
 import type { InvalidationScope } from '../translations.ts';
 
 /** Invalidation of translation caches, and what changes the address space a CPU translates through. */
@@ -13,7 +12,8 @@ const localOp = defineOp('invalidate_local', {
   },
 });
 
-type ScopeArgs = [
+/** Which root's, which addresses, walk caches too? */
+export type ScopeArgs = [
   root: number | null,
   start: number | null,
   end: number | null,
@@ -36,13 +36,13 @@ export function* invalidate_local(...args: ScopeArgs): Steps<void> {
   yield* perform(localOp, args);
 }
 
-const broadcastIssueOp = defineOp('tlbi_issue', {
-  ordering: 'full', // the DSB ISHST in front of it, which makes the cleared entries visible first
+const broadcastIssueOp = defineOp('broadcast_issue', {
+  ordering: 'full', // behind a barrier that makes the cleared entries visible first (DSB ISHST, ptesync)
   exec: (_m, _who, _args: ScopeArgs) => undefined,
 });
 
-const broadcastDoneOp = defineOp('tlbi_complete', {
-  ordering: 'full', // DSB ISH
+const broadcastDoneOp = defineOp('broadcast_complete', {
+  ordering: 'full', // DSB ISH, ptesync, TLBSYNC
   exec: (m, who, args: ScopeArgs) => {
     for (const cpu of m.cpus) m.translations.invalidate(who, cpu, scope(...args));
     return undefined;
@@ -50,17 +50,14 @@ const broadcastDoneOp = defineOp('tlbi_complete', {
 });
 
 /** Issues a broadcast invalidation. Until it completes, other CPUs may go on using what it covers. */
-export const tlbi = leaf(function* tlbi(...args: ScopeArgs): Steps<void> {
+export function* broadcast_issue(...args: ScopeArgs): Steps<void> {
   yield* perform(broadcastIssueOp, args);
-});
+}
 
 /** Waits until the issued invalidation has taken effect on every CPU; none of them executes anything. */
-export const dsb_ish = leaf(
-  function* dsb_ish(...args: ScopeArgs): Steps<void> {
-    yield* perform(broadcastDoneOp, args);
-  },
-  { protects: { what: 'dsb_ish()' } },
-);
+export function* broadcast_complete(...args: ScopeArgs): Steps<void> {
+  yield* perform(broadcastDoneOp, args);
+}
 
 const loadRootOp = defineOp('load_root', {
   ordering: 'full', // a write to CR3 is a serialising instruction

@@ -1,7 +1,7 @@
 import { fn, leaf } from '../../../machine/fn.ts';
 import type { Word } from '../../../machine/memory.ts';
 import type { Steps } from '../../../machine/op.ts';
-import { READ_ONCE, WRITE_ONCE, swap_word } from '../../../machine/ops/memory.ts';
+import { READ_ONCE, WRITE_ONCE, swap_word, write_word } from '../../../machine/ops/memory.ts';
 import { smp_mb } from '../../../machine/ops/store-buffer.ts';
 import { load_root } from '../../../machine/ops/tlb.ts';
 import type { Kernel, Mm, PerCpu, TlbContext } from '../../mm/types.ts';
@@ -32,11 +32,23 @@ import {
  * where LOADED_MM_SWITCHING is stored.
  */
 
-const cpumask_set_cpu = leaf(function* cpumask_set_cpu(cpu: number, mm: Mm): Steps<void> {
-  yield* swap_word(mm.cpumask[cpu] as Word, 1);
-});
+/** Atomic, and a full barrier. */
+export const cpumask_set_cpu = leaf(
+  function* cpumask_set_cpu(cpu: number, mm: Mm): Steps<void> {
+    yield* swap_word(mm.cpumask[cpu] as Word, 1);
+  },
+  {
+    protects: {
+      what: 'the barrier of cpumask_set_cpu()',
+      without: (cpu, mm) => write_word(mm.cpumask[cpu] as Word, 1),
+    },
+  },
+);
 
-const cpumask_clear_cpu = leaf(function* cpumask_clear_cpu(cpu: number, mm: Mm): Steps<void> {
+export const cpumask_clear_cpu = leaf(function* cpumask_clear_cpu(
+  cpu: number,
+  mm: Mm,
+): Steps<void> {
   yield* swap_word(mm.cpumask[cpu] as Word, 0);
 });
 
@@ -53,7 +65,7 @@ export const start_receiving_flushes = fn(
     yield* WRITE_ONCE(own.loaded_mm, LOADED_MM_SWITCHING);
     if (prev) yield* cpumask_clear_cpu(own.cpu, prev);
     if (!next) return TLB_GENERATION_INVALID;
-    yield* cpumask_set_cpu(own.cpu, next); // a full barrier
+    yield* cpumask_set_cpu(own.cpu, next); // the barrier
     return yield* READ_ONCE(next.tlb_gen);
   },
   { hidden: true },
@@ -82,13 +94,17 @@ export const choose_new_asid = fn(function* choose_new_asid(
 });
 
 /** CR3, with the bit that keeps what is cached under the tag, or without. */
-const load_new_mm_cr3 = leaf(function* load_new_mm_cr3(
-  next: Mm,
-  asid: number,
-  need_flush: boolean,
-): Steps<void> {
-  yield* load_root(next.pgd, need_flush, kern_pcid(asid));
-});
+const load_new_mm_cr3 = leaf(
+  function* load_new_mm_cr3(next: Mm, asid: number, need_flush: boolean): Steps<void> {
+    yield* load_root(next.pgd, need_flush, kern_pcid(asid));
+  },
+  {
+    protects: {
+      what: 'the flush by load_new_mm_cr3()',
+      without: (next, asid) => load_root(next.pgd, false, kern_pcid(asid)),
+    },
+  },
+);
 
 /** swapper_pg_dir: no user memory is translated. */
 const load_swapper_cr3 = leaf(function* load_swapper_cr3(): Steps<void> {
@@ -117,7 +133,7 @@ export const leave_lazy_tlb = fn(
     yield* WRITE_ONCE(ctx.tlb_gen, next_tlb_gen);
     yield* load_new_mm_cr3(mm, asid, true);
   },
-  { hidden: true },
+  { hidden: true, protects: { what: 'the flush of a CPU that was lazy' } },
 );
 
 /** Loads `next`, or init_mm if it is null. */

@@ -133,6 +133,40 @@ function promiseGone(m: Machine, actor: string, source: number, bits: bigint): v
   }
 }
 
+const cachedOp = defineOp('translations_cached', {
+  ordering: 'none',
+  exec: (m, _who, [source]: [number]): readonly Promised[] => {
+    const found = m.cpus.flatMap((cpu) =>
+      m.translations.all(cpu).filter((t) => t.source === source),
+    );
+    const bits = [...new Set(found.map((t) => t.bits))].sort((a, b) =>
+      a < b ? -1 : a > b ? 1 : 0,
+    );
+    return promises(
+      m,
+      bits.map((it) => ({ source, bits: it })),
+    );
+  },
+  ghost: true,
+});
+
+/** Interned: what an actor receives must be the same object in every run. */
+function promises(m: Machine, list: readonly Promised[]): readonly Promised[] {
+  let known = m.objects.get('promises') as Map<string, readonly Promised[]> | undefined;
+  if (!known) m.objects.set('promises', (known = new Map()));
+  const key = list.map(({ source, bits }) => `${source}/${bits}`).join();
+  const same = known.get(key);
+  if (same) return same;
+  const made = Object.freeze(list.map((it) => Object.freeze(it)));
+  known.set(key, made);
+  return made;
+}
+
+/** For the check: what any CPU may still have cached of the entry at `source`, which says something else now. */
+export function* translations_cached(source: number): Steps<readonly Promised[]> {
+  return yield* perform(cachedOp, [source]);
+}
+
 /**
  * A check, not an operation of the protocol: the flush that just completed promised that these cleared
  * entries are cached nowhere. A CPU that can still use one is a stale translation; one that cannot use it

@@ -27,7 +27,7 @@ export {
   preempt_enable,
   send_ipi,
 } from '../machine/ops/processor.ts';
-export { invalidate_local, load_root } from '../machine/ops/tlb.ts';
+export { invalidate_local, load_root, translations_gone } from '../machine/ops/tlb.ts';
 export { foreign_owner } from '../machine/ops/pages.ts';
 export { smp_mb, smp_rmb, smp_wmb } from '../machine/ops/store-buffer.ts';
 

@@ -59,7 +59,7 @@ describe('gracewalk bugs kvm-pv-flush-lost', () => {
 });
 
 test('a bug that waits, and one that is not known, are errors', async () => {
-  expect(await complaint(['bugs', 'mremap-late-flush'], ROOT)).toContain('[E125]');
+  expect(await complaint(['bugs', 'uffd-wp-vs-exit'], ROOT)).toContain('[E125]');
   expect(await complaint(['bugs', 'kvm-pv-flush-los'], ROOT)).toMatchInlineSnapshot(`
     "error: no bug 'kvm-pv-flush-los' is known
     help: did you mean kvm-pv-flush-lost?                               [E125]

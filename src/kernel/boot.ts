@@ -13,6 +13,7 @@ import {
 } from '../machine/memory.ts';
 import { indexAt, levelAt, walk } from '../machine/walk.ts';
 import { cache_mm, load_mm, tlb_state } from './boot-tlb.ts';
+import { new_ptlocks, ptlock_alloc } from './mm/ptlock.ts';
 import type { RmapPlace } from './mm/rmap.ts';
 import type { Folio, Kernel, Mm, PerCpu, Pmdp, Ptep, Vma } from './mm/types.ts';
 
@@ -33,6 +34,7 @@ export function kernel_of(machine: Machine): Kernel {
       const { fields, refcount } = machine.memory.info(frame);
       return { ...fields, _refcount: refcount };
     },
+    ptlocks: new_ptlocks(),
     rmap: ({ frame }: Page): readonly RmapPlace[] => rmapOf(machine).get(frame) ?? [],
     gfp_nowait: (machine.settings.gfp_nowait as Kernel['gfp_nowait'] | undefined) ?? 'ok',
     mms: new Map(),
@@ -124,6 +126,10 @@ export interface MmOptions {
   /** CPUs whose bit is set in its mask; those that run it by default. */
   readonly cpumask?: readonly string[];
   readonly writable?: boolean;
+  /** Its user has stored to every page already: the entries, and what CPUs cached of them, are dirty. */
+  readonly dirty?: boolean;
+  /** The locks of its page tables are objects of their own, which are freed (mm/ptlock.ts). */
+  readonly ALLOC_SPLIT_PTLOCKS?: boolean;
   /** mapping->i_mmap_rwsem of the file that it maps; by default its pages are anonymous. */
   readonly rwsem?: Word;
 }
@@ -161,7 +167,8 @@ export function new_mm(
     const title = level === 0 ? `pte${LETTERS[count++]}` : uniqueName(machine, kind);
     const table = new_table(machine, title, level);
     tables.set(key, table);
-    ptl.set(table.frame, memory.variable(`ptl(${title})`));
+    const own = options.ALLOC_SPLIT_PTLOCKS && ptlock_alloc(machine, kernel.ptlocks, table);
+    ptl.set(table.frame, own || memory.variable(`ptl(${title})`));
     put_entry(
       machine,
       parent,
@@ -179,7 +186,11 @@ export function new_mm(
       machine,
       table,
       indexAt(arch, 0, address),
-      arch.leaf(0, page.frame, { writable: options.writable ?? true }),
+      arch.change(
+        0,
+        arch.leaf(0, page.frame, { writable: options.writable ?? true }),
+        options.dirty ? { dirty: true } : {},
+      ),
     );
     const { fields, refcount } = memory.info(page.frame);
     for (const { cell } of [refcount, fields._mapcount]) {

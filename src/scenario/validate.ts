@@ -222,6 +222,7 @@ const CONFIG_KEYS: readonly (keyof KernelConfig)[] = [
   'MMU_GATHER_TABLE_FREE',
   'PT_RECLAIM',
   'MAX_TABLE_BATCH',
+  'MAX_GATHER_BATCH',
 ];
 
 function checkConfig(

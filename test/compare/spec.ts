@@ -95,7 +95,13 @@ export type Stmt =
     }
   | { readonly op: 'put-ref' }
   | { readonly op: 'map-page'; readonly entry: number }
-  | { readonly op: 'xchg-entry'; readonly entry: number; readonly target: Target }
+  | {
+      readonly op: 'xchg-entry';
+      readonly entry: number;
+      readonly target: Target;
+      /** And with it what it covers is invalidated. */
+      readonly flush?: Scope;
+    }
   // the same by halves, where the machine has them
   | { readonly op: 'read-halves'; readonly entry: number; readonly first: Half }
   | {

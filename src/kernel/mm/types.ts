@@ -1,5 +1,6 @@
 import type { ArchDescriptor, KernelConfig } from '../../machine/arch.ts';
 import type { Entry, EntryPointer, Page, PageFields, Word } from '../../machine/memory.ts';
+import type { Ptlocks } from './ptlock.ts';
 import type { RmapPlace } from './rmap.ts';
 
 /**
@@ -17,6 +18,8 @@ export interface Kernel {
   readonly cpus: readonly PerCpu[];
   /** The words of a struct page: arithmetic on the page's frame number, as page_folio() is. */
   readonly folio: (page: Page) => Folio;
+  /** Locks of page tables that are objects of their own. */
+  readonly ptlocks: Ptlocks;
   /** Where the page was mapped when the scenario began: what the lists of VMAs lead to (mm/rmap.ts). */
   readonly rmap: (page: Page) => readonly RmapPlace[];
   /** All address spaces by their id; complete when the scenario begins. */

@@ -30,6 +30,7 @@ const NO_PROTECTION: Readonly<Record<string, readonly string[]>> = {
   'exchanges a part of an entry; the function that exchanges the whole says what that protects': [
     'xchg_low',
   ],
+  'puts on a disk what is to be there, for those who are being protected': ['write_disk'],
   'somebody else, whom the protocol is there for': ['foreign_owner'],
 };
 

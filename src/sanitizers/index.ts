@@ -16,8 +16,8 @@ import { wrong_page } from './wrong-page.ts';
 export const all_sanitizers: readonly Sanitizer[] = [
   use_after_free,
   stale_translation,
+  torn_entry, // before wrong-page: the page of a torn entry is that as well
   wrong_page,
-  torn_entry,
   atomic_sleep,
   leftovers,
   leak,

@@ -195,7 +195,17 @@ export function machineOf(
     },
     none: (level) => kind.none(level),
     table: (level, frame) => kind.link(level, addressOf(frame)),
-    leaf: (level, frame, permissions) => kind.map(level, addressOf(frame), permissions),
+    leaf: (level, frame, permissions) => {
+      const bits = kind.map(level, addressOf(frame), permissions);
+      const { executable } = permissions;
+      if (executable !== undefined && kind.decode(level, bits).executable !== executable) {
+        throw new GracewalkError('E801', `the machine ${name} does not make such entries`, {
+          notes: [`${executable ? '' : 'not '}executable was asked for`],
+          help: 'x86 machines do; elsewhere leave `executable` out',
+        });
+      }
+      return bits;
+    },
     change: (level, bits, marks) => changeMarks(kind.decode(level, bits), bits, marks),
   };
   return Object.freeze(descriptor);

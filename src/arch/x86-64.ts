@@ -159,7 +159,12 @@ function kind(name: string, title: string, top: number): TableKind {
     rules: X86_RULES,
     // _PAGE_TABLE and a user page, without software bits.
     links: { RW: 1n, US: 1n, A: 1n, D: 1n },
-    maps: (_at, { writable }) => ({ US: 1n, A: 1n, RW: writable ? 1n : 0n }),
+    maps: (_at, { writable, executable }) => ({
+      US: 1n,
+      A: 1n,
+      RW: writable ? 1n : 0n,
+      NX: executable === false ? 1n : 0n,
+    }),
   });
 }
 

@@ -203,7 +203,12 @@ export const x86_pae_tables: TableKind = tableKind({
     ],
   },
   links: (at) => (at === 2 ? {} : { RW: 1n, US: 1n, A: 1n, D: 1n }),
-  maps: (_at, { writable }) => ({ US: 1n, A: 1n, RW: writable ? 1n : 0n }),
+  maps: (_at, { writable, executable }) => ({
+    US: 1n,
+    A: 1n,
+    RW: writable ? 1n : 0n,
+    NX: executable === false ? 1n : 0n,
+  }),
 });
 
 export const x86_pae_descriptor: ArchDescriptor = machineOf(x86_pae_tables, {

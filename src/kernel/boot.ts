@@ -1,5 +1,5 @@
 import { GracewalkError } from '../base/errors.ts';
-import type { ArchDescriptor, KernelConfig } from '../machine/arch.ts';
+import type { ArchDescriptor, KernelConfig, LeafPermissions } from '../machine/arch.ts';
 import type { Machine } from '../machine/machine.ts';
 import {
   ALLOCATED,
@@ -63,9 +63,13 @@ function rmapOf(machine: Machine): Map<number, RmapPlace[]> {
   return known;
 }
 
-/** A live page with `refs` references that the scenario itself keeps, besides one per mapping. */
-export function new_page(machine: Machine, name: string, refs = 0): Page {
+/**
+ * A live page with `refs` references that the scenario itself keeps, besides one per mapping. `pfn` is its
+ * frame number, where its entry's bits matter (see machine/frame-numbers.ts).
+ */
+export function new_page(machine: Machine, name: string, refs = 0, pfn?: number): Page {
   const info = new_frame(machine, name);
+  if (pfn !== undefined) machine.memory.numbers.choose(info.index, pfn, name);
   machine.cells.values[info.life] = makeLife(1, ALLOCATED);
   machine.cells.values[info.refcount.cell] = refs;
   machine.objects.set(`kept:${info.index}`, refs);
@@ -83,8 +87,9 @@ function new_frame(machine: Machine, name: string): FrameInfo {
   return machine.memory.frame(name);
 }
 
-function new_table(machine: Machine, name: string, level: number): Page {
+function new_table(machine: Machine, name: string, level: number, pfn?: number): Page {
   const info = new_frame(machine, name);
+  if (pfn !== undefined) machine.memory.numbers.choose(info.index, pfn, name);
   machine.cells.values[info.life] = makeLife(1, ALLOCATED);
   machine.cells.values[info.level] = level;
   machine.cells.values[info.refcount.cell] = 1;
@@ -102,14 +107,12 @@ function put_entry(machine: Machine, table: Page, index: number, bits: bigint): 
   machine.memory.storeWide(word, machine.memory.entry(bits, 1));
 }
 
-/** PAGE_SIZE is a constant of the protocols: 4 KiB. An entry is one word. */
+/** PAGE_SIZE is a constant of the protocols: 4 KiB. */
 function refuse_unwalkable(arch: ArchDescriptor): void {
-  const whole = arch.access.load.every((part) => part === 'whole');
-  if (whole && arch.pageShift === PAGE_SHIFT) return;
-  const has = whole ? `pages of ${2 ** (arch.pageShift - 10)} KiB` : 'entries of two halves';
+  if (arch.pageShift === PAGE_SHIFT) return;
   throw new GracewalkError('E130', `the protocols cannot run on ${arch.title} yet`, {
-    notes: [`they know pages of 4 KiB and entries of one word; it has ${has}`],
-    help: 'use x86_64, s390, riscv, or arm64 and powerpc_radix without options',
+    notes: [`they know pages of 4 KiB; it has pages of ${2 ** (arch.pageShift - 10)} KiB`],
+    help: 'use x86_64, x86_pae, s390, riscv, or arm64 and powerpc_radix without options',
   });
 }
 
@@ -130,6 +133,12 @@ export interface MmOptions {
   readonly dirty?: boolean;
   /** The locks of its page tables are objects of their own, which are freed (mm/ptlock.ts). */
   readonly ALLOC_SPLIT_PTLOCKS?: boolean;
+  /** May be executed, or not; the architecture's data mapping if not said. */
+  readonly executable?: boolean;
+  /** Addresses for which there is a page table although it maps nothing. */
+  readonly tables?: readonly number[];
+  /** Frame numbers of its tables, by name, where the bits of the entries that lead to them matter. */
+  readonly pfns?: Readonly<Record<string, number>>;
   /** mapping->i_mmap_rwsem of the file that it maps; by default its pages are anonymous. */
   readonly rwsem?: Word;
 }
@@ -165,7 +174,7 @@ export function new_mm(
     if (known) return known;
     const kind = arch.levels[level]?.name ?? 'table';
     const title = level === 0 ? `pte${LETTERS[count++]}` : uniqueName(machine, kind);
-    const table = new_table(machine, title, level);
+    const table = new_table(machine, title, level, options.pfns?.[title]);
     tables.set(key, table);
     const own = options.ALLOC_SPLIT_PTLOCKS && ptlock_alloc(machine, kernel.ptlocks, table);
     ptl.set(table.frame, own || memory.variable(`ptl(${title})`));
@@ -188,7 +197,7 @@ export function new_mm(
       indexAt(arch, 0, address),
       arch.change(
         0,
-        arch.leaf(0, page.frame, { writable: options.writable ?? true }),
+        arch.leaf(0, page.frame, permissionsOf(options)),
         options.dirty ? { dirty: true } : {},
       ),
     );
@@ -197,6 +206,7 @@ export function new_mm(
       machine.cells.values[cell] = (machine.cells.values[cell] as number) + 1;
     }
   }
+  for (const address of options.tables ?? []) descend(address, 0);
   machine.objects.set('leaf tables', count);
   const mapped = Object.keys(mappings).map(Number);
   const rwsem = options.rwsem ?? memory.variable(`anon_vma(${name})->rwsem`);
@@ -209,6 +219,18 @@ export function new_mm(
     rmapOf(machine).set(frame, [...places, Object.freeze({ mm, vma, address })]);
   }
   return mm;
+}
+
+/** vma->vm_page_prot. */
+function permissionsOf({ writable = true, executable }: MmOptions): LeafPermissions {
+  return { writable, ...(executable === undefined ? {} : { executable }) };
+}
+
+/** A page table of `mm` that is not linked yet, for a fault to come (pte_alloc_one). */
+export function new_pte_table(machine: Machine, mm: Mm, name: string, pfn?: number): Page {
+  const table = new_table(machine, name, 0, pfn);
+  (mm.ptl as Map<number, Word>).set(table.frame, machine.memory.variable(`ptl(${name})`));
+  return table;
 }
 
 /** One VMA for each run of neighbouring addresses. */

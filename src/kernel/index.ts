@@ -1,5 +1,5 @@
 /** `gracewalk/linux`: kernel functions and primitives under the kernel's names. */
-export { new_mm, new_page, pmd_off, pte_off, pte_table, kernel_of } from './boot.ts';
+export { new_mm, new_page, new_pte_table, pmd_off, pte_off, pte_table, kernel_of } from './boot.ts';
 export { keep_stores, new_file_page } from './boot-file.ts';
 export type { Mappings, MmOptions } from './boot.ts';
 export type {
@@ -18,6 +18,14 @@ export type {
 export { PAGE_SIZE } from './mm/layout.ts';
 
 export * from '../machine/ops/memory.ts';
+export {
+  entry_relied_on,
+  read_high,
+  read_low,
+  write_high,
+  write_low,
+  xchg_low,
+} from '../machine/ops/halves.ts';
 export * from '../machine/ops/locks.ts';
 export {
   csd_lock_wait,
@@ -34,8 +42,10 @@ export { smp_mb, smp_rmb, smp_wmb } from '../machine/ops/store-buffer.ts';
 export * from './kernel/rcu.ts';
 export * from './kernel/rcu-tree.ts';
 export { quiescent_state } from '../machine/ops/rcu-gp.ts';
+export * from './kernel/perf.ts';
 export * from './kernel/smp.ts';
 export * from './mm/pgtable.ts';
+export { load_entry_high_first, load_entry_high_low_low } from './mm/pgtable-access.ts';
 export * from './mm/pgtable-generic.ts';
 export * from './mm/page-ref.ts';
 export * from './mm/gup.ts';
@@ -46,6 +56,9 @@ export {
   zap_present_pte,
   zap_pte_range,
 } from './mm/memory.ts';
+export * from './mm/fault.ts';
+export * from './mm/mprotect.ts';
+export * from './mm/retract.ts';
 export * from './mm/rmap.ts';
 export * from './mm/rmap-clean.ts';
 export * from './mm/page-writeback.ts';

@@ -65,6 +65,8 @@ export interface DecodedEntry {
 
 export interface LeafPermissions {
   readonly writable: boolean;
+  /** Only where it is said; as the kernel maps data if not. */
+  readonly executable?: boolean;
 }
 
 export interface LeafMarks {

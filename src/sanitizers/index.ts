@@ -19,8 +19,8 @@ import { wrong_page } from './wrong-page.ts';
 export const all_sanitizers: readonly Sanitizer[] = [
   use_after_free,
   stale_translation,
+  torn_entry, // before wrong-page: the page of a torn entry is that as well
   wrong_page,
-  torn_entry,
   lost_dirty,
   lost_store,
   not_on_disk,

@@ -27,7 +27,7 @@ import {
   ptep_get_and_clear,
   pudp_get,
 } from './pgtable.ts';
-import { PAGE_SIZE } from './layout.ts';
+import { PAGE_SIZE, sourceOf } from './layout.ts';
 import { try_get_and_clear_pmd, try_to_free_pte } from './pt_reclaim.ts';
 import { folio_remove_rmap_pte, unlink_vma } from './rmap.ts';
 import type { Pmd, Pmdp, Ptep } from './types.ts';
@@ -44,10 +44,6 @@ import type { Pmd, Pmdp, Ptep } from './types.ts';
  *
  * Follows linux v6.12 mm/memory.c (zap_pte_range, free_pgtables, free_pgd_range).
  */
-
-function sourceOf(p: { frame: number; index: number }): number {
-  return p.frame * PAGE_SIZE + p.index * 8;
-}
 
 /** The entry of the PMD level for `addr`, or null if there is no such table. */
 const find_pmd = fn(function* find_pmd(tlb: MmuGather, addr: number): Steps<Pmdp | null> {

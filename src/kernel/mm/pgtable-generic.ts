@@ -3,9 +3,18 @@ import type { Word } from '../../machine/memory.ts';
 import type { Steps } from '../../machine/op.ts';
 import { bounded } from '../../machine/ops/control.ts';
 import { spin_lock, spin_unlock } from '../../machine/ops/locks.ts';
+import { translations_gone } from '../../machine/ops/tlb.ts';
 import { holds } from '../../machine/protection.ts';
-import { __pte_offset_map, pmdp_get_lockless, pte_unmap, same } from './pgtable.ts';
-import type { Mm, Pmd, Pmdp, Ptep } from './types.ts';
+import { flush_tlb_mm_range } from '../arch/flush.ts';
+import {
+  __pte_offset_map,
+  pmdp_get_lockless,
+  pte_unmap,
+  ptep_get_and_clear,
+  same,
+} from './pgtable.ts';
+import { PAGE_SIZE, sourceOf } from './layout.ts';
+import type { Mm, Pmd, Pmdp, Pte, Ptep } from './types.ts';
 
 /**
  * Locking a page table that may be removed meanwhile.
@@ -67,4 +76,17 @@ export const pte_offset_map_lock = fn(function* pte_offset_map_lock(
 export const pte_unmap_unlock = fn(function* pte_unmap_unlock(ptl: Word): Steps<void> {
   yield* spin_unlock(ptl);
   yield* pte_unmap();
+});
+
+/** Clears an entry and flushes it: no CPU uses its page through a cached translation any more. */
+export const ptep_clear_flush = fn(function* ptep_clear_flush(
+  mm: Mm,
+  addr: number,
+  ptep: Ptep,
+): Steps<Pte> {
+  const pte = yield* ptep_get_and_clear(ptep);
+  if (!pte.present) return pte;
+  yield* flush_tlb_mm_range(mm, addr, addr + PAGE_SIZE, false);
+  yield* translations_gone([{ source: sourceOf(ptep), bits: pte.bits }]);
+  return pte;
 });

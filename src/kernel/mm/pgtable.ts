@@ -1,18 +1,28 @@
-import { fn, leaf } from '../../machine/fn.ts';
+import { fn, leaf, this_arch } from '../../machine/fn.ts';
 import type { LeafPermissions } from '../../machine/arch.ts';
 import type { Entry, EntryPointer, Page } from '../../machine/memory.ts';
 import type { Steps } from '../../machine/op.ts';
-import { read_entry, write_entry, xchg_entry } from '../../machine/ops/memory.ts';
+import { xchg_entry } from '../../machine/ops/memory.ts';
+import { local_irq_restore, local_irq_save } from '../../machine/ops/processor.ts';
 import { indexAt } from '../../machine/walk.ts';
 import { rcu_read_lock, rcu_read_unlock } from '../kernel/rcu.ts';
+import {
+  NONE,
+  clear_entry,
+  establish_entry,
+  is_split,
+  load_entry,
+  load_entry_lockless,
+  set_entry,
+  set_entry_atomic,
+} from './pgtable-access.ts';
 import type { Mm, Pmd, Pmdp, Pte, Ptep, Upperp } from './types.ts';
 
 /**
  * Page-table entries: loads, stores, and arithmetic on values already read.
  *
  * Guarantee: each function here touches one entry once (I5 of the specification: everything later uses the
- * copy). On 64-bit architectures an entry is one word, so every load is atomic; the split loads and stores
- * of x86-32 PAE are another architecture's variants of the same names.
+ * copy). Where an entry is one word, that is one access; by halves it is several, see pgtable-access.ts.
  *
  * Follows linux v6.12 include/linux/pgtable.h, mm/pgtable-generic.c and arch/x86/include/asm/pgtable.h.
  */
@@ -86,59 +96,85 @@ export function offset_lockless(mm: Mm, entry: Entry, level: number, addr: numbe
 }
 
 /** An entry of the level below the pgd's, or of the one below that: in a table, or folded into a copy. */
-function* read_upper(place: Upperp): Steps<Entry> {
-  return 'bits' in place ? place : yield* read_entry(place);
+function* load_upper(place: Upperp, level: number): Steps<Entry> {
+  return 'bits' in place ? place : yield* load_entry(place, level);
 }
 
 /** READ_ONCE of an upper-level entry. */
 export const pgdp_get = leaf(function* pgdp_get(pgdp: EntryPointer): Steps<Entry> {
-  return yield* read_entry(pgdp);
+  return yield* load_entry(pgdp, this_arch().levels.length - 1);
 });
 export const p4dp_get = leaf(function* p4dp_get(p4dp: Upperp): Steps<Entry> {
-  return yield* read_upper(p4dp);
+  return yield* load_upper(p4dp, 3);
 });
 export const pudp_get = leaf(function* pudp_get(pudp: Upperp): Steps<Entry> {
-  return yield* read_upper(pudp);
+  return yield* load_upper(pudp, 2);
 });
 /** READ_ONCE of a PMD entry whose table cannot go away (a lock is held, or it is a re-check). */
 export const pmdp_get = leaf(function* pmdp_get(pmdp: Pmdp): Steps<Pmd> {
-  return yield* read_entry(pmdp);
+  return yield* load_entry(pmdp, 1);
 });
 /** Load of a PMD entry without any lock. */
 export const pmdp_get_lockless = leaf(function* pmdp_get_lockless(pmdp: Pmdp): Steps<Pmd> {
-  return yield* read_entry(pmdp);
+  return yield* load_entry_lockless(pmdp, 1);
 });
 export const ptep_get = leaf(function* ptep_get(ptep: Ptep): Steps<Pte> {
-  return yield* read_entry(ptep);
+  return yield* load_entry(ptep, 0);
 });
 /** Load of a PTE without its page-table lock. */
 export const ptep_get_lockless = leaf(function* ptep_get_lockless(ptep: Ptep): Steps<Pte> {
-  return yield* read_entry(ptep);
+  return yield* load_entry_lockless(ptep, 0);
 });
 
-/** Stored as the bits that mean none in the table they are stored to. */
-export const NONE: Entry = Object.freeze({
-  bits: 0n,
-  generation: 0,
-  present: false,
-  table: false,
-  none: true,
-  writable: false,
-  frame: 0,
+/** Maps a page where nothing was present. */
+export const set_pte_at = leaf(function* set_pte_at(ptep: Ptep, pte: Pte): Steps<void> {
+  yield* set_entry(ptep, pte);
 });
-
-/** Unlinks the table (or huge page) that the entry points to. One store. */
+/** Stores a PMD entry over whatever is there, at once. */
+export const set_pmd = leaf(function* set_pmd(pmdp: Pmdp, pmd: Pmd): Steps<void> {
+  yield* set_entry_atomic(pmdp, pmd);
+});
+/** Removes a PTE that nobody wants to know. */
+export const pte_clear = leaf(function* pte_clear(ptep: Ptep): Steps<void> {
+  yield* clear_entry(ptep);
+});
+/** Unlinks the table (or huge page) that the entry points to. */
 export const pmd_clear = leaf(function* pmd_clear(pmdp: Pmdp): Steps<void> {
-  yield* write_entry(pmdp, NONE);
+  yield* clear_entry(pmdp);
 });
 export const pud_clear = leaf(function* pud_clear(pudp: EntryPointer): Steps<void> {
-  yield* write_entry(pudp, NONE);
+  yield* set_entry_atomic(pudp, NONE);
 });
 
 /** Removes a PTE and returns what it was, in one atomic exchange: no accessed or dirty bit is lost. */
 export const ptep_get_and_clear = leaf(function* ptep_get_and_clear(ptep: Ptep): Steps<Pte> {
   return yield* xchg_entry(ptep, NONE);
 });
+/** The same for a PMD entry. */
+export const pmdp_get_and_clear = leaf(function* pmdp_get_and_clear(pmdp: Pmdp): Steps<Pmd> {
+  return yield* xchg_entry(pmdp, NONE);
+});
+/** Replaces a PMD entry and returns what it was. */
+export const pmdp_establish = leaf(function* pmdp_establish(pmdp: Pmdp, pmd: Pmd): Steps<Pmd> {
+  return yield* establish_entry(pmdp, pmd, 1);
+});
+
+/**
+ * Around the load of a PMD entry in __pte_offset_map(): what is loaded by halves is a pointer to a table, which
+ * must not be torn. With interrupts off, pmdp_get_lockless_sync() waits for the load. Elsewhere nothing.
+ */
+export const pmdp_get_lockless_start = fn(
+  function* pmdp_get_lockless_start(): Steps<number> {
+    return is_split() ? yield* local_irq_save() : 0;
+  },
+  { hidden: true },
+);
+export const pmdp_get_lockless_end = fn(
+  function* pmdp_get_lockless_end(flags: number): Steps<void> {
+    if (is_split()) yield* local_irq_restore(flags);
+  },
+  { hidden: true },
+);
 
 /**
  * pte_offset_map(): the PTE pointer for `addr` in the table that `*pmdp` points to, or null if there is
@@ -151,7 +187,9 @@ export const __pte_offset_map = fn(function* __pte_offset_map(
   addr: number,
 ): Steps<{ readonly ptep: Ptep; readonly pmdval: Pmd } | null> {
   yield* rcu_read_lock(); // without it the table can be freed between the load below and its use (M5.5)
+  const flags = yield* pmdp_get_lockless_start();
   const pmdval = yield* pmdp_get_lockless(pmdp);
+  yield* pmdp_get_lockless_end(flags);
   if (pmd_none(pmdval) || pmd_leaf(pmdval)) {
     yield* rcu_read_unlock();
     return null;

@@ -1,14 +1,10 @@
-import { fn, leaf } from '../../machine/fn.ts';
+import { fn } from '../../machine/fn.ts';
 import type { Page } from '../../machine/memory.ts';
 import type { Steps } from '../../machine/op.ts';
-import { write_entry } from '../../machine/ops/memory.ts';
-import { translations_gone } from '../../machine/ops/tlb.ts';
-import { flush_tlb_page } from '../arch/flush.ts';
-import { PAGE_SIZE } from './layout.ts';
-import { pte_unmap_unlock } from './pgtable-generic.ts';
-import { pte_mkclean_wrprotect, ptep_get_and_clear } from './pgtable.ts';
+import { pte_unmap_unlock, ptep_clear_flush } from './pgtable-generic.ts';
+import { pte_mkclean_wrprotect, set_pte_at } from './pgtable.ts';
 import { folio_mapcount, page_vma_mapped_walk, rmap_walk, type RmapPlace } from './rmap.ts';
-import type { Mm, Pte, Ptep } from './types.ts';
+import type { Mm } from './types.ts';
 
 /**
  * Making the mappings of a page clean.
@@ -22,24 +18,6 @@ import type { Mm, Pte, Ptep } from './types.ts';
  *
  * Follows linux v6.12 mm/rmap.c (folio_mkclean, page_vma_mkclean_one) and mm/pgtable-generic.c.
  */
-
-export const set_pte_at = leaf(function* set_pte_at(ptep: Ptep, pte: Pte): Steps<void> {
-  yield* write_entry(ptep, pte);
-});
-
-/** ptep_clear_flush(): the entry is gone, also from every TLB. */
-export const ptep_clear_flush = fn(function* ptep_clear_flush(
-  mm: Mm,
-  addr: number,
-  ptep: Ptep,
-): Steps<Pte> {
-  const pte = yield* ptep_get_and_clear(ptep);
-  if (pte.present) {
-    yield* flush_tlb_page(mm, addr);
-    yield* translations_gone([{ source: ptep.frame * PAGE_SIZE + ptep.index * 8, bits: pte.bits }]);
-  }
-  return pte;
-});
 
 /** Takes write permission and the dirty mark off one mapping. True: it had one of the two. */
 export const page_vma_mkclean_one = fn(function* page_vma_mkclean_one(

@@ -8,9 +8,16 @@ import { PAGE_SIZE } from './layout.ts';
 import { tlb_flush_range } from './mmu_gather-range.ts';
 import { mm_tlb_flush_pending, tlb_finish_mmu, tlb_gather_mmu } from './mmu_gather.ts';
 import { folio_put, memcpy_from_page, memcpy_to_page } from './page-ref.ts';
-import { pte_offset_map_lock, pte_unmap_unlock } from './pgtable-generic.ts';
-import { pte_of, pte_page, pte_wrprotect, ptep_get, ptep_get_and_clear, same } from './pgtable.ts';
-import { ptep_clear_flush, set_pte_at } from './rmap-clean.ts';
+import { pte_offset_map_lock, pte_unmap_unlock, ptep_clear_flush } from './pgtable-generic.ts';
+import {
+  pte_of,
+  pte_page,
+  pte_wrprotect,
+  ptep_get,
+  ptep_get_and_clear,
+  same,
+  set_pte_at,
+} from './pgtable.ts';
 import { folio_add_rmap_pte, folio_remove_rmap_pte, mm_find_pmd } from './rmap.ts';
 import type { Mm, Pte } from './types.ts';
 

@@ -203,7 +203,10 @@ const exchangeEntryOp = defineOp('xchg_entry', {
     storeEntry(m, who, word, asStored(m, word, value));
     return old;
   },
-  describe: (m, _who, _args, value) => ({ comment: m.describeEntry(value as Entry) }),
+  // What was there; if nothing was, what is.
+  describe: (m, _who, [, value], old) => ({
+    comment: m.describeEntry((old as Entry).none && value.present ? value : (old as Entry)),
+  }),
 });
 
 /** One 64-bit load of a page-table entry (or another pointer-sized word). */

@@ -2,7 +2,7 @@ import { leaf } from '../../../machine/fn.ts';
 import type { Steps } from '../../../machine/op.ts';
 import { xchg_entry_flush } from '../../../machine/ops/tlb.ts';
 import { PAGE_SIZE } from '../../mm/layout.ts';
-import { NONE } from '../../mm/pgtable.ts';
+import { NONE } from '../../mm/pgtable-access.ts';
 import type { Mm, Pte, Ptep } from '../../mm/types.ts';
 
 /**

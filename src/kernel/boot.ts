@@ -13,6 +13,7 @@ import {
 } from '../machine/memory.ts';
 import { indexAt, levelAt, walk } from '../machine/walk.ts';
 import { cache_mm, load_mm, tlb_state } from './boot-tlb.ts';
+import { file_of, hold_pages } from './mm/filemap.ts';
 import type { RmapPlace } from './mm/rmap.ts';
 import type { Folio, Kernel, Mm, PerCpu, Pmdp, Ptep, Vma } from './mm/types.ts';
 
@@ -33,6 +34,7 @@ export function kernel_of(machine: Machine): Kernel {
       const { fields, refcount } = machine.memory.info(frame);
       return { ...fields, _refcount: refcount };
     },
+    file: (mapping: number) => file_of(machine, mapping),
     rmap: ({ frame }: Page): readonly RmapPlace[] => rmapOf(machine).get(frame) ?? [],
     gfp_nowait: (machine.settings.gfp_nowait as Kernel['gfp_nowait'] | undefined) ?? 'ok',
     mms: new Map(),
@@ -124,6 +126,8 @@ export interface MmOptions {
   /** CPUs whose bit is set in its mask; those that run it by default. */
   readonly cpumask?: readonly string[];
   readonly writable?: boolean;
+  /** Addresses that an entry of a higher level maps: 1 by the PMD, 2 by the PUD. */
+  readonly huge?: Readonly<Record<number, 1 | 2>>;
   /** mapping->i_mmap_rwsem of the file that it maps; by default its pages are anonymous. */
   readonly rwsem?: Word;
 }
@@ -174,13 +178,9 @@ export function new_mm(
   };
   for (const [key, page] of Object.entries(mappings).sort(([a], [b]) => Number(a) - Number(b))) {
     const address = Number(key);
-    const table = descend(address, 0);
-    put_entry(
-      machine,
-      table,
-      indexAt(arch, 0, address),
-      arch.leaf(0, page.frame, { writable: options.writable ?? true }),
-    );
+    const level = options.huge?.[address] ?? 0;
+    const bits = arch.leaf(level, page.frame, { writable: options.writable ?? true });
+    put_entry(machine, descend(address, level), indexAt(arch, level, address), bits);
     const { fields, refcount } = memory.info(page.frame);
     for (const { cell } of [refcount, fields._mapcount]) {
       machine.cells.values[cell] = (machine.cells.values[cell] as number) + 1;
@@ -228,6 +228,8 @@ function load(
 ): Mm {
   const { memory } = machine;
   const id = root.frame;
+  const pmd_huge_pte = memory.pointer(`${name}->pmd_huge_pte`);
+  hold_pages(machine, pmd_huge_pte);
   const { on = machine.cpus.map((cpu) => cpu.name), ran_on = [], cpumask = on } = options;
   const mm: Mm = Object.freeze({
     name,
@@ -240,6 +242,9 @@ function load(
     ),
     tlb_gen: memory.variable(`${name}->context.tlb_gen`, 1),
     tlb_flush_pending: memory.variable(`${name}->tlb_flush_pending`),
+    write_protect_seq: memory.variable(`${name}->write_protect_seq`),
+    has_pinned: memory.variable(`${name}->flags.MMF_HAS_PINNED`),
+    pmd_huge_pte,
     ...tree,
   });
   (kernel.mms as Map<number, Mm>).set(id, mm);

@@ -2,6 +2,7 @@ import type { Sanitizer } from '../machine/machine.ts';
 import { atomic_sleep } from './atomic-sleep.ts';
 import { leak } from './leak.ts';
 import { leftovers } from './leftovers.ts';
+import { lost_write } from './lost-write.ts';
 import { stale_translation } from './stale-translation.ts';
 import { torn_entry } from './torn-entry.ts';
 import { use_after_free } from './use-after-free.ts';
@@ -17,6 +18,7 @@ export const all_sanitizers: readonly Sanitizer[] = [
   use_after_free,
   stale_translation,
   wrong_page,
+  lost_write,
   torn_entry,
   atomic_sleep,
   leftovers,

@@ -22,6 +22,7 @@ import {
   ptep_get_and_clear,
   pudp_get,
 } from './pgtable.ts';
+import { zap_huge_pmd } from './huge_memory.ts';
 import { PAGE_SIZE } from './layout.ts';
 import type { Pmdp } from './types.ts';
 
@@ -54,15 +55,15 @@ const find_pmd = fn(function* find_pmd(tlb: MmuGather, addr: number): Steps<Pmdp
   return offset_lockless(mm, pud, 1, addr);
 });
 
-/** Clears the entries of [addr, end) in one page table. */
+/** Clears the entries of [addr, end) in one page table; false if there is none. */
 export const zap_pte_range = fn(function* zap_pte_range(
   tlb: MmuGather,
   pmdp: Pmdp,
   addr: number,
   end: number,
-): Steps<void> {
+): Steps<boolean> {
   const locked = yield* pte_offset_map_lock(tlb.mm, pmdp, addr);
-  if (!locked) return;
+  if (!locked) return false;
   const first = locked.ptep;
   for (let at = addr; at < end; at += PAGE_SIZE) {
     const ptep = { ...first, index: first.index + (at - addr) / PAGE_SIZE };
@@ -72,6 +73,7 @@ export const zap_pte_range = fn(function* zap_pte_range(
     tlb_remove_page(tlb, pte_page(pte));
   }
   yield* pte_unmap_unlock(locked.ptl);
+  return true;
 });
 
 /** How much one page table covers. */
@@ -89,7 +91,9 @@ export const unmap_vmas = fn(function* unmap_vmas(
   for (let addr = start; addr < end; addr = (Math.floor(addr / size) + 1) * size) {
     const next = Math.min(end, (Math.floor(addr / size) + 1) * size);
     const pmdp = yield* find_pmd(tlb, addr);
-    if (pmdp) yield* zap_pte_range(tlb, pmdp, addr, next);
+    if (pmdp && !(yield* zap_pte_range(tlb, pmdp, addr, next))) {
+      yield* zap_huge_pmd(tlb, pmdp, addr); // of a part of it the kernel splits it first
+    }
   }
 });
 

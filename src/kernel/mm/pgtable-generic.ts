@@ -22,7 +22,7 @@ import type { Mm, Pmd, Pmdp, Ptep } from './types.ts';
  */
 
 /** pte_lockptr(): the lock of the table that `pmdval`, the snapshot and not a second load, points to. */
-function pte_lockptr(mm: Mm, pmdval: Pmd): Word {
+export function pte_lockptr(mm: Mm, pmdval: Pmd): Word {
   return mm.ptl.get(pmdval.frame) ?? mm.ptl.get(mm.pgd) ?? mm.mmap_lock;
 }
 

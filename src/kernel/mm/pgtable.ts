@@ -62,7 +62,8 @@ export function offset_lockless(mm: Mm, entry: Entry, level: number, addr: numbe
 export function offset_lockless(mm: Mm, entry: Entry, level: number, addr: number): Upperp {
   const { arch } = mm.kernel;
   if (level >= arch.levels.length - 1) return entry;
-  return { frame: entry.frame, generation: entry.generation, index: indexAt(arch, level, addr) };
+  const index = indexAt(arch, level, addr);
+  return { frame: entry.frame, generation: entry.generation, index, level };
 }
 
 /** An entry of the level below the pgd's, or of the one below that: in a table, or folded into a copy. */
@@ -97,7 +98,7 @@ export const ptep_get_lockless = leaf(function* ptep_get_lockless(ptep: Ptep): S
 });
 
 /** Stored as the bits that mean none in the table they are stored to. */
-const NONE: Entry = Object.freeze({
+export const NONE: Entry = Object.freeze({
   bits: 0n,
   generation: 0,
   present: false,

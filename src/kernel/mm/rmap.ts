@@ -6,6 +6,7 @@ import { READ_ONCE, add_word, write_word } from '../../machine/ops/memory.ts';
 import { pte_offset_map_lock, pte_unmap_unlock, type LockedPte } from './pgtable-generic.ts';
 import {
   offset_lockless,
+  p4dp_get,
   pgd_offset,
   pgdp_get,
   pmdp_get_lockless,
@@ -86,7 +87,9 @@ export const unlink_vma = fn(function* unlink_vma(vma: Vma): Steps<void> {
 export const mm_find_pmd = fn(function* mm_find_pmd(mm: Mm, addr: number): Steps<Pmdp | null> {
   const pgd = yield* pgdp_get(pgd_offset(mm, addr));
   if (!pgd.table) return null;
-  const pud = yield* pudp_get(offset_lockless(mm, pgd, 2, addr));
+  const p4d = yield* p4dp_get(offset_lockless(mm, pgd, 3, addr));
+  if (!p4d.table) return null;
+  const pud = yield* pudp_get(offset_lockless(mm, p4d, 2, addr));
   if (!pud.table) return null;
   return offset_lockless(mm, pud, 1, addr);
 });

@@ -18,6 +18,8 @@ export type {
   View,
 } from './scenario/predicates.ts';
 export { fn, leaf, patch } from './machine/fn.ts';
+export { holds } from './machine/protection.ts';
+export type { Protection } from './machine/protection.ts';
 export type { KernelFn, Patch } from './machine/fn.ts';
 export { assume, bounded, choose, join, spin_until } from './machine/ops/control.ts';
 export { VIOLATION_KINDS } from './machine/violation.ts';

@@ -2,13 +2,14 @@
 // interrupts off.  What does, when a page table is freed?  linux v6.12 arch/x86/hyperv/mmu.c,
 // arch/x86/xen/mmu_pv.c, arch/powerpc/mm/book3s64/radix_tlb.c, arch/s390/include/asm/tlbflush.h,
 // arch/riscv/mm/tlbflush.c; v6.15 arch/x86/mm/tlb.c (INVLPGB); specification 3.7 (M3.2), 4.6 and 10.2.
-import { fails, only, patch, returned, safe, scenario, touched } from 'gracewalk';
+import { fails, fn, only, patch, returned, safe, scenario, touched } from 'gracewalk';
 import { powerpc_radix, riscv, s390, x86_64 } from 'gracewalk/arch';
 import {
   PAGE_SIZE,
   broadcast_tlb_flush,
   context_switch,
   flush_tlb_multi,
+  folio_put,
   get_user_pages_fast,
   hv_skips_lazy,
   hyperv_flush_tlb_multi,
@@ -16,13 +17,18 @@ import {
   munmap,
   new_mm,
   new_page,
+  pte_off,
+  pte_page,
   pte_table,
+  ptep_get_and_clear,
+  ptep_xchg_direct,
   radix__flush_tlb_pwc_range_psize,
   radix__flush_tlb_range_psize,
   xen_flush_tlb_multi,
   type Kernel,
   type Mm,
   type Page,
+  type Ptep,
 } from 'gracewalk/linux';
 
 const ADDR = 0x1000;
@@ -31,7 +37,14 @@ interface State {
   readonly kernel: Kernel;
   readonly mm: Mm;
   readonly pteA: Page;
+  readonly ptep: Ptep;
 }
+
+/** Unmaps a page on s390, whose entries are cleared and flushed by one instruction. */
+const unmap_page = fn(function* unmap_page({ mm, ptep }: State) {
+  const pte = yield* ptep_xchg_direct(mm, ADDR, ptep);
+  yield* folio_put(pte_page(pte));
+});
 
 const GUEST = { ...x86_64.kvm_guest({ vcpus: 2 }), title: 'x86-64 guest, 2 vCPUs' };
 const NO_RCU = { MMU_GATHER_RCU_TABLE_FREE: false };
@@ -55,12 +68,15 @@ const LAZY = {
   },
 };
 
+const IPTE = { CPU0: ({ mm }: State) => get_user_pages_fast(mm, ADDR), CPU1: unmap_page };
+
 export default scenario<State>('flush-without-ipi', {
   machine: x86_64({ cpus: 2 }),
 
   setup(m) {
     const mm = new_mm(m, 'mm', { [ADDR]: new_page(m, 'X') });
-    return { kernel: kernel_of(m), mm, pteA: pte_table(m, mm, ADDR) };
+    const ptep = pte_off(m, mm, ADDR);
+    return { kernel: kernel_of(m), mm, ptep, pteA: pte_table(m, mm, ADDR) };
   },
 
   run: { CPU0: ({ mm }) => get_user_pages_fast(mm, ADDR), CPU1: unmapper },
@@ -75,7 +91,7 @@ export default scenario<State>('flush-without-ipi', {
       touched('vCPU0', ({ pteA }) => pteA, 'pending'),
     ),
     'the page is returned': only(
-      ['powerpc', 's390', 'riscv', 'invlpgb', 'hyperv', 'xen'],
+      ['powerpc', 's390', 's390, ipte', 'riscv', 'invlpgb', 'hyperv', 'xen'],
       returned(get_user_pages_fast, (page) => page !== null),
     ),
     'the flush is told of tables': only(['hyperv, lazy'], returned(hv_skips_lazy, false)),
@@ -93,6 +109,17 @@ export default scenario<State>('flush-without-ipi', {
       machine: s390({ cpus: 2 }),
       config: NO_RCU,
       shows: ['M3.2'],
+    }),
+    's390, ipte': safe({ machine: s390({ cpus: 2 }), run: IPTE }),
+    // As where nobody else has the address space attached, and without the flush that comes later there.
+    's390, entry only': fails('stale-translation', {
+      machine: s390({ cpus: 2 }),
+      run: IPTE,
+      patches: [
+        patch(ptep_xchg_direct, function* (_mm, _addr, ptep) {
+          return yield* ptep_get_and_clear(ptep);
+        }),
+      ],
     }),
     riscv: safe({ machine: riscv({ cpus: 2 }) }),
     'riscv, no rcu': fails('use-after-free', {

@@ -19,7 +19,7 @@ import {
   munmap,
   new_anon_page,
   new_file,
-  new_file_page,
+  new_page_of_file,
   new_mm,
   offset_lockless,
   pin_user_pages_fast,
@@ -49,7 +49,7 @@ function mapped(kind: 'shmem' | 'disk' | 'anonymous') {
   return (m: Machine): State => {
     const file = new_file(m, 'F', { shmem: kind === 'shmem' });
     const isAnon = kind === 'anonymous';
-    const X = isAnon ? new_anon_page(m, 'X') : new_file_page(m, 'X', file);
+    const X = isAnon ? new_anon_page(m, 'X') : new_page_of_file(m, 'X', file);
     const pages = { [ADDR]: X, [NEIGHBOUR]: new_anon_page(m, 'Y') };
     const mm = new_mm(m, 'mm', pages, isAnon ? {} : { rwsem: file.i_mmap_rwsem });
     return { mm, file, X, pinned: m.memory.variable('X is pinned for long') };

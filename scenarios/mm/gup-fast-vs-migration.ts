@@ -16,7 +16,7 @@ import {
   memcpy_to_page,
   migrate_folio,
   new_file,
-  new_file_page,
+  new_page_of_file,
   new_mm,
   remove_migration_pte,
   spin_lock,
@@ -77,7 +77,7 @@ export default scenario<State>('gup-fast-vs-migration', {
 
   setup(m: Machine) {
     const file = new_file(m, 'F', { shmem: true });
-    const X = new_file_page(m, 'X', file);
+    const X = new_page_of_file(m, 'X', file);
     return { file, X, mm: new_mm(m, 'mm', { [ADDR]: X }, { rwsem: file.i_mmap_rwsem }) };
   },
 

@@ -21,7 +21,7 @@ import {
   lazyfree_may_discard,
   memcpy_to_page,
   new_file,
-  new_file_page,
+  new_page_of_file,
   new_lazyfree_page,
   new_mm,
   page_vma_mapped_walk,
@@ -45,7 +45,7 @@ interface State {
 /** A clean page of a file. */
 function file_page(m: Machine): State {
   const file = new_file(m, 'F', { shmem: false });
-  const X = new_file_page(m, 'X', file);
+  const X = new_page_of_file(m, 'X', file);
   return { X, mm: new_mm(m, 'mm', { [ADDR]: X }, { rwsem: file.i_mmap_rwsem }) };
 }
 

@@ -5,7 +5,7 @@ import { arm64, x86_64 } from 'gracewalk/arch';
 import {
   get_user_pages_fast,
   new_file,
-  new_file_page,
+  new_page_of_file,
   new_mm,
   pte_free,
   pte_free_defer,
@@ -51,7 +51,7 @@ export default scenario<State>('gup-fast-vs-retract', {
 
   setup(m: Machine) {
     const file = new_file(m, 'F', { shmem: true });
-    const X = new_file_page(m, 'X', file);
+    const X = new_page_of_file(m, 'X', file);
     const mm = new_mm(m, 'mm', { [ADDR]: X }, { rwsem: file.i_mmap_rwsem });
     return { mm, X, pteA: pte_table(m, mm, ADDR) };
   },

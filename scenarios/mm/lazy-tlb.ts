@@ -56,7 +56,7 @@ const TABLES = { CPU0: borrow, CPU1: ({ mm }: State) => munmap(mm, ADDR, PAGE_SI
 
 /** M3.8: the flush is told of the range, and not that tables go. */
 const ONLY_PAGES = patch(pte_free_tlb, function* (tlb, table, entry, addr, size) {
-  tlb_remove_tlb_entry(tlb, entry, addr, size);
+  tlb_remove_tlb_entry(tlb, entry, addr, size, 1);
   yield* tlb_remove_table(tlb, table);
 });
 

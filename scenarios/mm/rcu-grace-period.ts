@@ -115,7 +115,15 @@ export default scenario<State>('rcu-grace-period', {
 
   sometimes: {
     'the object waits while it is read': only(
-      ['call_rcu', 'call_rcu, tree', 'interrupts off', 'interrupts off, tree', 'busy, tree'],
+      [
+        'call_rcu',
+        'call_rcu, tso',
+        'call_rcu, tree',
+        'call_rcu, tree, tso',
+        'interrupts off',
+        'interrupts off, tree',
+        'busy, tree',
+      ],
       touched('CPU0', ({ foo }) => foo, 'pending'),
     ),
     'a callback is queued during a grace period': only(['busy, tree'], returned(rcu_seq_snap, 8)),
@@ -127,11 +135,13 @@ export default scenario<State>('rcu-grace-period', {
 
   variants: {
     call_rcu: safe(),
+    'call_rcu, tso': safe({ model: 'tso' }),
     'interrupts off': safe({ run: INTERRUPTS_OFF }),
     synchronize_rcu: safe({ run: SYNCHRONIZE }),
     // The same questions to the machine that keeps the promise.
     'call_rcu, tree': safe({ patches: [TREE] }),
     'busy, tree': safe({ run: BUSY, patches: [TREE] }),
+    'call_rcu, tree, tso': safe({ model: 'tso', patches: [TREE] }),
     'interrupts off, tree': safe({ run: INTERRUPTS_OFF, patches: [TREE] }),
     'synchronize_rcu, tree': safe({
       run: SYNCHRONIZE,

@@ -72,4 +72,5 @@ export const arm64_config: KernelConfig = {
   MMU_GATHER_RCU_TABLE_FREE: true,
   PT_RECLAIM: false,
   MAX_TABLE_BATCH: 4,
+  MAX_GATHER_BATCH: 8,
 };

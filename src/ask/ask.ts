@@ -15,7 +15,7 @@ import type { Scenario } from '../scenario/scenario.ts';
 import { formatToken } from '../scenario/token.ts';
 import { GracewalkError } from '../base/errors.ts';
 import type { Diagram } from './diagram.ts';
-import type { Item, Pattern } from './pattern.ts';
+import { violationAskedFor, type Item, type Pattern } from './pattern.ts';
 import type { Question } from './question.ts';
 import type { AskResult, Completions, StopsAt } from './result.ts';
 import {
@@ -231,7 +231,7 @@ class Ask {
   ): AskResult {
     const { schedule, observe, minimal, completions } = found;
     const waits = waitsIn(askedVariant(this.asking, observe).program, schedule);
-    const kind = violationOf(question.items);
+    const kind = violationAskedFor(question.items);
     const run = this.record(schedule, { observe, minimal, kind });
     return this.compose(question, {
       answer: 'reachable',
@@ -271,9 +271,9 @@ class Ask {
     const schedule =
       furthest === 0
         ? furthestRun
-        : this.hunt(({ seen, strayed }) => {
-            if (strayed) return 'hopeless';
-            return seen === furthest ? 'goal' : null;
+        : this.hunt(({ straight, strayed }) => {
+            if (straight === furthest) return 'goal';
+            return strayed ? 'hopeless' : null;
           }, undefined);
     const asked = askedVariant(this.asking);
     asked.pattern.learn(pattern);
@@ -393,10 +393,4 @@ class Ask {
 
 function isComplete(pattern: Pattern): 'goal' | null {
   return pattern.isComplete ? 'goal' : null;
-}
-
-/** The kind that the question asks for, which the diagram of its run must mark. */
-function violationOf(items: readonly Item[]): ViolationKind | null {
-  const kinds = items.flatMap(({ row }) => ('violation' in row.cell ? [row.cell.violation] : []));
-  return VIOLATION_KINDS.find((kind) => kinds.includes(kind)) ?? null;
 }

@@ -1,6 +1,7 @@
 import type { ExecutedStep, StepCheck } from '../explore/run.ts';
 import type { Cell as MachineCell } from '../machine/cells.ts';
 import type { Machine } from '../machine/machine.ts';
+import { VIOLATION_KINDS, type ViolationKind } from '../machine/violation.ts';
 import type { Row } from './diagram.ts';
 import { signsOf, type Sign } from './signs.ts';
 
@@ -36,13 +37,13 @@ export interface Item {
 export class Pattern {
   readonly items: readonly Item[];
   private readonly cell: MachineCell;
+  /** What `straight` says; set where `cell` becomes odd, so a satellite. */
+  private readonly seenBefore: MachineCell;
   private readonly machine: Machine;
   /** Per item: in which column's order it is next, as lists of indices. */
   private readonly byColumn: Map<string, readonly number[]>;
   /** Names of the actors whose steps have matched each item, whether or not it was its turn. */
   readonly actors: readonly Set<string>[];
-  /** What was seen instead where an item was due: other values of the same step. */
-  readonly instead: readonly Set<string>[];
 
   private readonly once: readonly boolean[];
 
@@ -52,23 +53,27 @@ export class Pattern {
     this.items = items;
     this.once = once;
     this.cell = machine.cells.allocate();
+    this.seenBefore = machine.cells.allocate();
     this.byColumn = new Map();
     for (const [at, { column }] of items.entries()) {
       if (column !== null) this.byColumn.set(column, [...(this.byColumn.get(column) ?? []), at]);
     }
     this.actors = items.map(() => new Set());
-    this.instead = items.map(() => new Set());
   }
 
   /** Takes over what another search has seen of the same items. */
   learn(other: Pattern): void {
     other.actors.forEach((names, at) => names.forEach((name) => this.actors[at]?.add(name)));
-    other.instead.forEach((seen, at) => seen.forEach((value) => this.instead[at]?.add(value)));
   }
 
   /** How many items the run has seen so far. */
   get seen(): number {
     return this.machine.cells.peek(this.cell) >> 1;
+  }
+
+  /** How many it had seen when it strayed, if it has. */
+  get straight(): number {
+    return this.strayed ? this.machine.cells.peek(this.seenBefore) : this.seen;
   }
 
   get strayed(): boolean {
@@ -88,7 +93,10 @@ export class Pattern {
     let strayed = before & 1;
     for (const sign of signs) {
       if (this.due(seen, step, sign)) seen++;
-      else if (this.isEarly(seen, step, sign)) strayed = 1;
+      else if (strayed === 0 && this.isEarly(seen, step, sign)) {
+        strayed = 1;
+        cells.poke(this.seenBefore, seen);
+      }
     }
     const after = seen * 2 + strayed;
     if (after !== before) cells.set(this.cell, after);
@@ -99,20 +107,11 @@ export class Pattern {
     let concerns = false;
     for (const [at, item] of this.items.entries()) {
       if (item.column !== null && item.column !== who.column) continue;
-      if (!item.matches(sign)) {
-        if (!item.resembles(sign)) continue;
-        this.noteInstead(at, sign);
-        continue;
-      }
+      if (!item.matches(sign)) continue;
       this.actors[at]?.add(who.name);
       concerns = true;
     }
     return concerns;
-  }
-
-  private noteInstead(at: number, sign: Sign): void {
-    if (this.seen !== at || this.strayed) return;
-    if (sign.sign === 'does' && sign.comment !== null) this.instead[at]?.add(sign.comment);
   }
 
   private due(seen: number, { who }: ExecutedStep, sign: Sign): boolean {
@@ -129,4 +128,10 @@ export class Pattern {
       return this.items[at]?.matches(sign) === true;
     });
   }
+}
+
+/** The kind that the question asks for, which the diagram of its run must mark. */
+export function violationAskedFor(items: readonly Item[]): ViolationKind | null {
+  const kinds = items.flatMap(({ row }) => ('violation' in row.cell ? [row.cell.violation] : []));
+  return VIOLATION_KINDS.find((kind) => kinds.includes(kind)) ?? null;
 }

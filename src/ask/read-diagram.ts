@@ -11,9 +11,8 @@ import { isUnfinished, readCell } from './read-cell.ts';
  * `actors`: how the scenario calls its columns.
  */
 export function readDiagram(text: string, actors: readonly string[], name: string): Diagram {
-  const lines = text.split(/\r?\n/).map(withoutQuotes);
-  const indent = commonIndent(lines);
-  const plain = lines.map((line) => expandTabs(line.slice(indent)).trimEnd());
+  const unquoted = dedented(text.split(/\r?\n/)).map(withoutQuotes);
+  const plain = dedented(unquoted).map((line) => expandTabs(line).trimEnd());
   const rows = readTagged(plain, actors, name) ?? readColumns(plain, actors, name);
   if (rows.length === 0) throw lostColumns(plain, name);
   return {
@@ -28,10 +27,11 @@ function withoutQuotes(line: string): string {
   return line.replace(/^(?:\s{0,3}[>|])+ ?/, '');
 }
 
-/** Spaces that every line begins with: `git log` puts four before each. */
-function commonIndent(lines: readonly string[]): number {
+/** Without the spaces that every line begins with: `git log` puts four before each. */
+function dedented(lines: readonly string[]): string[] {
   const indents = lines.filter((line) => line.trim() !== '').map((line) => line.search(/[^ ]/));
-  return indents.length === 0 ? 0 : Math.min(...indents);
+  const common = indents.length === 0 ? 0 : Math.min(...indents);
+  return lines.map((line) => line.slice(common));
 }
 
 /** Tabs as the author's editor had them: to the next multiple of eight. */

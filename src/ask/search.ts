@@ -53,12 +53,24 @@ export function sampled(
   ended: () => void = () => {},
 ): void {
   for (const oracle of ['random', 'pct'] as const) {
-    const program = watched(scenario, variant, check);
-    sample(program, { oracle, seed: 1, runs: SAMPLED_RUNS, wanted: () => false, ended });
+    const { program } = buildVariant(scenario, variant, { traced: false });
+    sample(
+      { ...program, stepChecks: [check] },
+      {
+        oracle,
+        seed: 1,
+        runs: SAMPLED_RUNS,
+        wanted: () => false,
+        ended,
+        watch: ({ steps }) => (steps > SAMPLED_STEPS ? 'steps' : null),
+      },
+    );
   }
 }
 
 const SAMPLED_RUNS = 48;
+/** Where somebody waits by reading again and again, chance may not end a run. */
+const SAMPLED_STEPS = 100_000;
 
 /** The same program, with somebody who looks at every step. */
 export function watched(scenario: Scenario, variant: string, check: StepCheck): Program {
@@ -187,8 +199,8 @@ class Surveyor {
   stepped(run: Run): void {
     const { pattern } = this;
     this.found[run.depth - 1] = run.found.map(({ kind }) => kind);
-    if (pattern.seen > this.furthest && !pattern.strayed) {
-      this.furthest = pattern.seen;
+    if (pattern.straight > this.furthest) {
+      this.furthest = pattern.straight;
       this.furthestRun = run.schedule();
     }
     if (this.reached === null && pattern.isComplete) this.reached = run.schedule();

@@ -43,16 +43,19 @@ class Follower {
     for (const [at, local] of schedule.actors.entries()) {
       this.step(run.created()[local] as number, schedule.outcomes[at] as number);
     }
-    const item = pattern.items[pattern.seen] as Item;
+    const item = pattern.items[pattern.straight] as Item;
     const before = this.doneBefore(item);
+    const from = run.depth;
     this.goOn((actor) => run.machine.actor(actor).column === item.column);
     const shown = run.schedule();
     const early = this.outOfTurn(item);
     if (early === null) this.goOn(() => true);
     const because = this.targets(item).flatMap((target) => this.aboutTarget(target, item));
-    if (early === null && because.length === 0) because.push(...this.neverComes(item, before));
+    const values = this.valuesInstead(item, from);
+    const reasons = [early, values].filter((reason) => reason !== null);
+    if (reasons.length + because.length === 0) because.push(...this.neverComes(item, before));
     return {
-      because: (early === null ? because : [early, ...because]).map(capitalised),
+      because: [...reasons, ...because].map(capitalised),
       schedule: shown,
       told: this.told,
     };
@@ -83,7 +86,18 @@ class Follower {
     const signs = run.last ? signsOf(run.machine, run.last) : [];
     const does = signs.find(({ sign }) => sign === 'does');
     this.names[run.depth - 1] = does ? nameOfSign(does) : '';
+    this.instead[run.depth - 1] = this.otherValue(actor, signs);
     return signs;
+  }
+
+  /** Per step: what it showed, if it resembles the item that is due but for that. */
+  private readonly instead: (string | undefined)[] = [];
+
+  private otherValue(actor: number, signs: readonly Sign[]): string | undefined {
+    const item = this.pattern.items[this.pattern.seen];
+    if (item?.column !== this.run.machine.actor(actor).column) return undefined;
+    const other = signs.find((sign) => item.resembles(sign) && !item.matches(sign));
+    return other?.sign === 'does' ? (other.comment ?? undefined) : undefined;
   }
 
   private readonly told: Set<number> = new Set();
@@ -153,9 +167,9 @@ class Follower {
       }
     }
     const released = run.enabled(target);
-    // A handler that has run is why; that it could run is what somebody has done.
+    // A handler that has run is why, or a store that was seen; behind it is what somebody has done.
     let by = run.depth - 1;
-    while (by > from && run.machine.actor(run.actorAt[by] as number).kind === 'irq') by--;
+    while (by > from && BY_ITSELF.has(run.machine.actor(run.actorAt[by] as number).kind)) by--;
     const last = this.names[by] ?? '';
     const took = run.depth > from;
     while (run.depth > from) run.undo();
@@ -188,13 +202,17 @@ class Follower {
     return done;
   }
 
+  /** The step was there, and showed something else. */
+  private valuesInstead(item: Item, from: number): string | null {
+    const values = this.instead.slice(from).filter((value) => value !== undefined);
+    const list = [...new Set(values)].map((value) => `'${value}'`).join(', ');
+    return list === '' ? null : `Where it is due, ${item.title} shows ${list}.`;
+  }
+
   private neverComes(item: Item, before: string | null): string[] {
-    const { run, pattern } = this;
+    const { run } = this;
     const who = item.column ?? 'anybody';
-    const instead = [...(pattern.instead[pattern.items.indexOf(item)] ?? [])];
     if (before !== null) return [`${who} does it before ${before}, and not again.`];
-    const values = instead.map((value) => `'${value}'`).join(', ');
-    if (instead.length > 0) return [`Where it is due, ${item.title} shows ${values}.`];
     const own = run.order.map((index) => run.machine.actor(index));
     const ended = own.filter(({ column, daemon }) => column === item.column && !daemon);
     const names = ended.map(titleOf).join(' and ');
@@ -203,6 +221,9 @@ class Follower {
     ];
   }
 }
+
+/** Actors whose steps follow from what others have done. */
+const BY_ITSELF: ReadonlySet<string> = new Set(['irq', 'buffer']);
 
 function capitalised(sentence: string): string {
   return sentence.replace(/^the /, 'The ');

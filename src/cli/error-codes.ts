@@ -24,6 +24,7 @@ export const ERROR_CODES: Readonly<Record<string, string>> = {
   E122: 'an operation in `setup` or in a predicate, where nothing runs it',
   E123: 'a predicate that throws; the message has what it had read',
   E124: 'a template that there is not, or a file that `new` would overwrite',
+  E125: 'a bug that is not known, or that has no scenario yet',
   E130: 'a machine whose tables the protocols do not walk yet',
   E131: "an address that is too far up for the machine's tables",
   E201: 'a patched function that nobody calls: vacuous',

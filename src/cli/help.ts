@@ -76,6 +76,28 @@ Examples:
   gracewalk matrix targeted-ipi
   gracewalk matrix pv-tlb-flush --machine x86_64 --machine arm64 --model sc`;
 
+export const AFTER_WHY = `
+Of a safe variant: the smallest sets of its protections (sections, locks, waits,
+grace periods, barriers, flushes, re-checks) without which it fails, by kind of
+violation.  Each is taken away, alone and together with others, and what is left
+is explored to its end: what is said not to be needed is proven so.
+Of a failing one: the run, and which of the variant's own differences from the
+scenario, taken back, make it safe.
+
+Limits:
+  time=2m       for all of it (the default); what was not tried then is counted
+  steps=2e6     for each set (the default); more is reported as undecided
+  runs=1e6      for each set
+  memory=2G     heap
+
+Exit codes: 0 answered, 2 bad input, 3 a limit left something undecided,
+4 the variant never does what it must be seen to do, 5 a fault.
+
+Examples:
+  gracewalk why gup-fast-vs-munmap rcu
+  gracewalk why pv-tlb-flush 'pv, rcu' --kind use-after-free --show 2
+  gracewalk why pv-tlb-flush 'pv, no rcu'`;
+
 export const AFTER_NEW = `
 Exit codes: 0, or 2 if nothing was written.
 
@@ -83,6 +105,14 @@ Examples:
   gracewalk new my-race
   gracewalk new --list
   gracewalk new my-walk --template gup-walk`;
+
+export const AFTER_BUGS = `
+Exit codes: those of check; 2 for a bug that is not known or has no scenario
+yet.
+
+Examples:
+  gracewalk bugs
+  gracewalk bugs kvm-pv-flush-lost`;
 
 export const AFTER_DECODE = `
 Exit codes: 0, or 2 for bad input or a result that could not be written.

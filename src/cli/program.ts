@@ -22,6 +22,7 @@ import {
 import { ENGINE_VERSION } from './package.ts';
 import { VIEW_VERBS, viewCommands } from './view-commands.ts';
 import { replay, type ReplayOptions } from './replay-command.ts';
+import { WHY_VERBS, whyVerb } from './why-verb.ts';
 
 /** Of a hunt. */
 const MOST_RUNS = 1e12;
@@ -29,6 +30,7 @@ const MOST_RUNS = 1e12;
 export const VERBS: readonly string[] = [
   'check',
   'ask',
+  ...WHY_VERBS,
   'replay',
   ...VIEW_VERBS,
   ...ARCH_VERBS,
@@ -61,6 +63,7 @@ export function commands(
     async (token: string, file: string | undefined, options: ReplayOptions) =>
       finished(await replay(token, file, options)),
   );
+  whyVerb(program, finished);
   viewCommands(program, finished);
   archCommands(program, finished);
   return program;

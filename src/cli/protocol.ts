@@ -7,6 +7,7 @@ import type { ViolationKind } from '../machine/violation.ts';
 import type { MatrixCell, RunReport, VariantResult } from '../scenario/result.ts';
 import type { MessagePort } from 'node:worker_threads';
 import type { Hunt, Limits, Progress } from '../scenario/check.ts';
+import type { WhyResult } from '../why/result.ts';
 
 /**
  * What passes between the main thread (arguments, signals, output) and the worker (scenarios and search).
@@ -14,7 +15,7 @@ import type { Hunt, Limits, Progress } from '../scenario/check.ts';
  * Everything here survives a structured clone; errors travel as data.
  */
 
-export type Job = CheckJob | ReplayJob | MatrixJob | AskJob;
+export type Job = CheckJob | ReplayJob | MatrixJob | WhyJob | AskJob | DescribeJob;
 
 export interface CheckJob {
   readonly kind: 'check';
@@ -40,6 +41,35 @@ export interface MatrixJob {
   readonly machines: readonly string[];
   readonly models: readonly MemoryModel[];
   readonly limits: Limits;
+}
+
+/** What scenarios say about themselves, without exploring anything. */
+export interface DescribeJob {
+  readonly kind: 'describe';
+  readonly files: readonly string[];
+}
+
+export interface Exhibit {
+  readonly id: string;
+  readonly title: string | null;
+  readonly citation: string | null;
+  readonly story: string | null;
+  readonly variants: readonly string[];
+}
+
+export interface WhyJob {
+  readonly kind: 'why';
+  readonly file: string;
+  readonly variant: string;
+  /** Null: as the variant declares. */
+  readonly model: MemoryModel | null;
+  /** Time is for the whole; runs and steps are for each set. */
+  readonly limits: Limits;
+  readonly size: number;
+  /** The kind of violation that is asked about; null: any. */
+  readonly violation: ViolationKind | null;
+  /** Numbers of the answers whose runs are wanted. */
+  readonly show: readonly number[];
 }
 
 export type Expectation = VariantResult['expected'];
@@ -101,8 +131,10 @@ export type Message =
     }
   | { readonly kind: 'result'; readonly file: string; readonly result: VariantResult }
   | { readonly kind: 'replayed'; readonly replayed: Replayed }
+  | { readonly kind: 'reasons'; readonly result: WhyResult }
   | { readonly kind: 'asked'; readonly file: string; readonly result: AskResult }
   | { readonly kind: 'cell'; readonly cell: MatrixCell }
+  | { readonly kind: 'exhibit'; readonly exhibit: Exhibit }
   | {
       readonly kind: 'failed';
       readonly error: ReportedError;

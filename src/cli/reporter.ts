@@ -83,6 +83,8 @@ class LinesReporter implements Reporter {
       case 'replayed':
       case 'asked':
       case 'cell':
+      case 'exhibit':
+      case 'reasons':
       case 'done':
         return '';
     }

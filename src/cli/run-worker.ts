@@ -23,7 +23,7 @@ export interface RunningJob {
 export function startJob(job: Job, onMessage: (message: Message) => void): RunningJob {
   const stop = new SharedArrayBuffer(4);
   const died = new SharedArrayBuffer(4);
-  const memory = job.kind !== 'replay' ? job.limits.memory : undefined;
+  const memory = 'limits' in job ? job.limits.memory : undefined;
   const heapMegabytes = memory === undefined ? undefined : heapMegabytesFor(memory);
   const worker = new Worker(new URL('./worker.js', import.meta.url), {
     workerData: { job, stop, died } satisfies WorkerInput,

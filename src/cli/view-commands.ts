@@ -1,11 +1,14 @@
 import { Option, type Command } from 'commander';
 import type { ExitCode } from './exit-code.ts';
-import { AFTER_MATRIX, AFTER_NEW } from './help.ts';
+import { bugs, type BugsOptions } from './bugs-command.ts';
+import { AFTER_BUGS, AFTER_MATRIX, AFTER_NEW } from './help.ts';
 import { parseLimits } from './limits.ts';
 import { USUAL_TEMPLATE, newScenario, type NewOptions } from './new-command.ts';
 import { matrix, type MatrixOptions } from './matrix-command.ts';
 import {
   COLOR_MODES,
+  DETAILS,
+  LAYOUTS,
   MODELS,
   USUAL_WIDTH,
   oneOf,
@@ -14,12 +17,15 @@ import {
   parseWidth,
 } from './options.ts';
 
-export const VIEW_VERBS: readonly string[] = ['matrix', 'new'];
+export const VIEW_VERBS: readonly string[] = ['matrix', 'new', 'bugs'];
 
 /** The verbs around a verdict: tables, the museum, new files. */
 export function viewCommands(program: Command, finished: (code: ExitCode) => void): void {
   matrixCommand(program).action(async (files: string[], options: MatrixOptions) =>
     finished(await matrix(files, options)),
+  );
+  bugsCommand(program).action(async (id: string | undefined, options: BugsOptions) =>
+    finished(await bugs(id, options)),
   );
   newCommand(program).action(async (name: string | undefined, options: NewOptions) =>
     finished(await newScenario(name, options)),
@@ -54,6 +60,32 @@ function matrixCommand(program: Command): Command {
   );
 }
 
+function bugsCommand(program: Command): Command {
+  const command = program
+    .command('bugs')
+    .description('the museum: real bugs, their stories, failing and fixed')
+    .argument('[id]', 'the bug to run; none: the list')
+    .addHelpText('after', AFTER_BUGS)
+    .optionsGroup('Form of the result:')
+    .addOption(jsonOption().conflicts(['width', 'layout', 'detail']))
+    .optionsGroup('Text and diagrams:')
+    .addOption(widthOption('columns of a diagram'))
+    .addOption(words('--layout', LAYOUTS, 'columns', 'tagged survives where spaces collapse'))
+    .addOption(words('--detail', DETAILS, 'auto', 'as for check'));
+  return common(command);
+}
+
+function words<T extends string>(
+  flag: string,
+  allowed: readonly T[],
+  usual: T,
+  description: string,
+): Option {
+  return new Option(`${flag} <${allowed.join('|')}>`, description)
+    .argParser(oneOf(flag, allowed))
+    .default(usual, usual);
+}
+
 function newCommand(program: Command): Command {
   const command = program
     .command('new')
@@ -73,17 +105,17 @@ function repeatable(flag: string, description: string): Option {
     .default([], flag.startsWith('--machine') ? 'as declared' : 'all');
 }
 
-function jsonOption(): Option {
+export function jsonOption(): Option {
   return new Option('--json [=lines]', 'a document; with =lines on one line').argParser(
     parseJsonForm,
   );
 }
 
-function widthOption(description: string): Option {
+export function widthOption(description: string): Option {
   return new Option('--width <n>', description).argParser(parseWidth).default(USUAL_WIDTH);
 }
 
-function common(command: Command): Command {
+export function common(command: Command): Command {
   return command
     .addOption(
       new Option(`--color <${COLOR_MODES.join('|')}>`, 'colours, which never carry meaning alone')

@@ -10,6 +10,7 @@ import type { MemoryModel } from '../machine/store-buffers.ts';
 import { checkVariant, type CheckOptions } from '../scenario/check.ts';
 import type { ShardAnswer, ShardPool } from '../scenario/pass.ts';
 import { underModel, type Scenario } from '../scenario/scenario.ts';
+import { why } from '../why/why.ts';
 import { ask } from './ask-run.ts';
 import { expecting } from './expectation.ts';
 import { defaultMemoryLimit, heapMeter } from './heap.ts';
@@ -18,17 +19,19 @@ import { matrixRun } from './matrix-run.ts';
 import type {
   AskJob,
   CheckJob,
+  DescribeJob,
   MatrixJob,
   Message,
   ReplayJob,
   ShareRequest,
+  WhyJob,
   WorkerInput,
 } from './protocol.ts';
 import { replayJob } from './replay-run.ts';
 import { reportError } from './report-error.ts';
 import type { ShardJob } from './shard-threads.ts';
 import { ThreadDied, ThreadPool } from './thread-pool.ts';
-import { planVariants } from './variants.ts';
+import { findVariant, planVariants } from './variants.ts';
 
 const MS_BETWEEN_REPORTS = 250;
 
@@ -100,6 +103,14 @@ async function askAll(job: AskJob): Promise<void> {
   await ask(job, { fail, loading, stopped, options, post });
 }
 
+async function describe({ files }: DescribeJob): Promise<void> {
+  for (const { scenario } of await loadScenarios(files, fail, loading)) {
+    const { title = null, citation = null, story = null, variants } = scenario.definition;
+    const exhibit = { id: scenario.id, title, citation, story, variants: Object.keys(variants) };
+    post({ kind: 'exhibit', exhibit });
+  }
+}
+
 async function matrix(job: MatrixJob): Promise<void> {
   const loaded = await loadScenarios(job.files, fail, loading);
   matrixRun(job, loaded, {
@@ -132,6 +143,21 @@ function searchOptions(
   };
 }
 
+async function reasons(job: WhyJob): Promise<void> {
+  const [loaded] = await loadScenarios([job.file], fail, loading);
+  if (!loaded) return;
+  try {
+    const declared = loaded.scenario;
+    const scenario = job.model === null ? declared : underModel(declared, job.model);
+    const variant = findVariant(scenario, job.variant);
+    const { size, show, violation } = job;
+    const options = { ...searchOptions(job, scenario, variant), size, show, kind: violation };
+    post({ kind: 'reasons', result: why(scenario, variant, options) });
+  } catch (error) {
+    fail(error, job.file);
+  }
+}
+
 async function replayOne(job: ReplayJob): Promise<void> {
   const [loaded] = await loadScenarios([job.file], fail, loading);
   if (!loaded) return;
@@ -157,7 +183,9 @@ async function work(): Promise<void> {
   const { job } = input;
   if (job.kind === 'check') await check(job);
   else if (job.kind === 'matrix') await matrix(job);
+  else if (job.kind === 'why') await reasons(job);
   else if (job.kind === 'ask') await askAll(job);
+  else if (job.kind === 'describe') await describe(job);
   else await replayOne(job);
 }
 

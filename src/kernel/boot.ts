@@ -14,6 +14,7 @@ import {
 import { indexAt, levelAt, walk } from '../machine/walk.ts';
 import { cache_mm, load_mm, tlb_state } from './boot-tlb.ts';
 import { file_of, hold_pages } from './mm/filemap.ts';
+import { new_ptlocks, ptlock_alloc } from './mm/ptlock.ts';
 import type { RmapPlace } from './mm/rmap.ts';
 import type { Folio, Kernel, Mm, PerCpu, Pmdp, Ptep, Vma } from './mm/types.ts';
 
@@ -35,6 +36,7 @@ export function kernel_of(machine: Machine): Kernel {
       return { ...fields, _refcount: refcount };
     },
     file: (mapping: number) => file_of(machine, mapping),
+    ptlocks: new_ptlocks(),
     rmap: ({ frame }: Page): readonly RmapPlace[] => rmapOf(machine).get(frame) ?? [],
     gfp_nowait: (machine.settings.gfp_nowait as Kernel['gfp_nowait'] | undefined) ?? 'ok',
     mms: new Map(),
@@ -128,6 +130,10 @@ export interface MmOptions {
   readonly writable?: boolean;
   /** Addresses that an entry of a higher level maps: 1 by the PMD, 2 by the PUD. */
   readonly huge?: Readonly<Record<number, 1 | 2>>;
+  /** Its user has stored to every page already: the entries, and what CPUs cached of them, are dirty. */
+  readonly dirty?: boolean;
+  /** The locks of its page tables are objects of their own, which are freed (mm/ptlock.ts). */
+  readonly ALLOC_SPLIT_PTLOCKS?: boolean;
   /** mapping->i_mmap_rwsem of the file that it maps; by default its pages are anonymous. */
   readonly rwsem?: Word;
 }
@@ -165,7 +171,8 @@ export function new_mm(
     const title = level === 0 ? `pte${LETTERS[count++]}` : uniqueName(machine, kind);
     const table = new_table(machine, title, level);
     tables.set(key, table);
-    ptl.set(table.frame, memory.variable(`ptl(${title})`));
+    const own = options.ALLOC_SPLIT_PTLOCKS && ptlock_alloc(machine, kernel.ptlocks, table);
+    ptl.set(table.frame, own || memory.variable(`ptl(${title})`));
     put_entry(
       machine,
       parent,
@@ -179,7 +186,8 @@ export function new_mm(
   for (const [key, page] of Object.entries(mappings).sort(([a], [b]) => Number(a) - Number(b))) {
     const address = Number(key);
     const level = options.huge?.[address] ?? 0;
-    const bits = arch.leaf(level, page.frame, { writable: options.writable ?? true });
+    const made = arch.leaf(level, page.frame, { writable: options.writable ?? true });
+    const bits = arch.change(level, made, options.dirty ? { dirty: true } : {});
     put_entry(machine, descend(address, level), indexAt(arch, level, address), bits);
     const { fields, refcount } = memory.info(page.frame);
     for (const { cell } of [refcount, fields._mapcount]) {

@@ -1,6 +1,7 @@
 /** `gracewalk/linux`: kernel functions and primitives under the kernel's names. */
 export * from './pages.ts';
 export { new_mm, new_page, pmd_off, pte_off, pte_table, kernel_of } from './boot.ts';
+export { keep_stores, new_file_page } from './boot-file.ts';
 export type { Mappings, MmOptions } from './boot.ts';
 export type {
   Folio,
@@ -43,7 +44,6 @@ export * from './mm/gup-folio.ts';
 export * from './mm/gup-slow.ts';
 export * from './mm/anon-share.ts';
 export * from './mm/migrate.ts';
-export * from './mm/page-writeback.ts';
 export * from './mm/truncate.ts';
 export * from './mm/try_to_unmap.ts';
 export * from './mm/vmscan.ts';
@@ -53,22 +53,39 @@ export * from './mm/huge_memory.ts';
 export * from './mm/khugepaged.ts';
 export * from './mm/pgtable-set.ts';
 export * from './kernel/seqlock.ts';
-export * from './mm/memory.ts';
+export {
+  free_pgtables,
+  unlink_vmas,
+  unmap_vmas,
+  zap_present_pte,
+  zap_pte_range,
+} from './mm/memory.ts';
 export * from './mm/rmap.ts';
+export * from './mm/rmap-clean.ts';
+export * from './mm/page-writeback.ts';
+export * from './mm/user.ts';
+export * from './mm/madvise.ts';
+export * from './mm/pt_reclaim.ts';
+export * from './mm/wp-page.ts';
+export { pagetable_dtor, ptlock_free } from './mm/ptlock.ts';
 export * from './mm/mmap.ts';
 export * from './mm/mmu_gather.ts';
+export * from './mm/mmu_gather-range.ts';
+export * from './mm/mmu_gather-tables.ts';
 export * from './mm/slab.ts';
 export type { SlabObject } from '../machine/ops/slab.ts';
 export * from './arch/flush.ts';
 export * from './arch/arm64/tlbflush.ts';
 export * from './arch/powerpc/radix-tlb.ts';
 export * from './arch/riscv/tlbflush.ts';
+export * from './arch/s390/pgtable.ts';
 export * from './arch/s390/tlbflush.ts';
 export * from './kernel/sched.ts';
 export * from './arch/x86/switch-mm.ts';
 export * from './arch/x86/tlb.ts';
 export * from './arch/x86/tlb-batch.ts';
 export * from './arch/x86/tlbstate.ts';
+export * from './arch/x86/hyperv.ts';
 export * from './arch/x86/kvm.ts';
 export * from './arch/x86/hyperv.ts';
 export * from './arch/x86/invlpgb.ts';

@@ -32,7 +32,7 @@ export function new_lazyfree_page(machine: Machine, name: string): Page {
 }
 
 /** The page of a file, clean and in its page cache, which holds a reference. */
-export function new_file_page(machine: Machine, name: string, file: AddressSpace): Page {
+export function new_page_of_file(machine: Machine, name: string, file: AddressSpace): Page {
   const page = new_page(machine, name);
   const { cells, memory } = machine;
   set_field(machine, page, 'mapping', file.mapping);

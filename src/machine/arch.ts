@@ -115,4 +115,6 @@ export interface KernelConfig {
   readonly PT_RECLAIM: boolean;
   /** Tables that fit one batch page: 509 in the kernel; small here so that full batches are explored. */
   readonly MAX_TABLE_BATCH: number;
+  /** Pages that are collected before a flush: MMU_GATHER_BUNDLE, the batch on the stack. */
+  readonly MAX_GATHER_BATCH: number;
 }

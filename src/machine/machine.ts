@@ -55,6 +55,10 @@ export interface Sanitizer {
   hardwareMarked?(machine: Machine, entry: Word): void;
   /** A store of user code has reached memory. */
   userStored?(machine: Machine, who: Actor, store: UserStore): void;
+  /** A word of a page table was loaded. */
+  entryRead?(machine: Machine, who: Actor, word: Word): void;
+  /** A word of a page table was stored to by somebody who was not told what it replaced. */
+  entryReplaced?(machine: Machine, who: Actor, word: Word, before: Entry, after: Entry): void;
   /** A word of a page table was stored. */
   entryStored?(machine: Machine, who: Actor, address: number): void;
   /** A word of a frame that is no page table was stored. */
@@ -71,7 +75,7 @@ export interface Sanitizer {
   quiescence?(machine: Machine, results: readonly ActorResult[]): void;
 }
 
-/** What user code stored, where it meant to store it. */
+/** What user code stored, and where it meant to store it. */
 export interface UserStore {
   readonly root: number;
   readonly address: number;

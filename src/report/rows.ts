@@ -51,7 +51,11 @@ function inColumns(steps: readonly Step[], columns: readonly string[]): Step[] {
 /** Steps that say who was let in and who was kept waiting. */
 const TELLING: ReadonlySet<string> = new Set(['call_rcu', 'send_ipi', 'wait_ipi', 'choose']);
 
-const BROADCAST: ReadonlySet<string> = new Set(['broadcast_issue', 'broadcast_complete']);
+const BROADCAST: ReadonlySet<string> = new Set([
+  'broadcast_issue',
+  'broadcast_complete',
+  'xchg_entry_flush',
+]);
 
 /**
  * The steps without which the run cannot be followed: what happens to the object of the violation, what one

@@ -3,6 +3,9 @@ import { atomic_sleep } from './atomic-sleep.ts';
 import { leak } from './leak.ts';
 import { leftovers } from './leftovers.ts';
 import { lost_write } from './lost-write.ts';
+import { lost_dirty } from './lost-dirty.ts';
+import { lost_store } from './lost-store.ts';
+import { not_on_disk } from './not-on-disk.ts';
 import { stale_translation } from './stale-translation.ts';
 import { torn_entry } from './torn-entry.ts';
 import { use_after_free } from './use-after-free.ts';
@@ -20,6 +23,9 @@ export const all_sanitizers: readonly Sanitizer[] = [
   wrong_page,
   lost_write,
   torn_entry,
+  lost_dirty,
+  lost_store,
+  not_on_disk,
   atomic_sleep,
   leftovers,
   leak,

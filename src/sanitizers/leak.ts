@@ -105,6 +105,12 @@ function entriesOf(machine: Machine, frame: number): ReturnType<Machine['arch'][
     .filter((entry) => entry.present);
 }
 
+/** What every entry that a root leads to says. In final states. */
+export function mappingEntries(machine: Machine): ReturnType<Machine['arch']['decode']>[] {
+  const leads = [...reachedTables(machine)].flatMap((table) => entriesOf(machine, table));
+  return leads.filter(({ table }) => !table);
+}
+
 function mappings(machine: Machine, tables: ReadonlySet<number>): Map<number, number> {
   const counts = new Map<number, number>();
   for (const table of tables) {

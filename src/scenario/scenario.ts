@@ -34,11 +34,9 @@ export interface AllocationSettings {
 }
 
 export interface ScenarioDefinition<S> {
-  /** For people: what the scenario is about, in one line. */
+  /** For the museum of bugs: what it is called, where it was fixed, and what happened. All three or none. */
   readonly title?: string;
-  /** Where it comes from: commit, advisory or message. */
   readonly citation?: string;
-  /** What happened and what was done about it, in one paragraph. */
   readonly story?: string;
   readonly machine: MachineSpecification;
   /** `sc` (the default): every store is in memory at once. `tso`: store buffers, as x86 has them. */

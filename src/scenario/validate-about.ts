@@ -2,20 +2,25 @@ import type { Site } from '../base/errors.ts';
 import { refuse } from './refuse.ts';
 import type { ScenarioDefinition, Variant } from './scenario.ts';
 
-/** What scenarios and variants say about themselves. */
-export const TEXT_FIELDS = ['title', 'citation', 'story'] as const;
+// What scenarios and variants say about themselves.
 
-export function checkTexts(
+/** An exhibit without its source would be hearsay. */
+export function checkStory(
   id: string,
-  definition: ScenarioDefinition<unknown>,
+  { title, citation, story }: ScenarioDefinition<unknown>,
   site: Site | undefined,
 ): void {
-  for (const field of TEXT_FIELDS) {
-    const text: unknown = definition[field];
-    if (text === undefined || (typeof text === 'string' && text.trim() !== '')) continue;
-    const what = `the ${field} of scenario ${id} is no text`;
-    refuse('E108', what, site, [], `write \`${field}: '...'\`, or leave it out`);
-  }
+  const told = Object.entries({ title, citation, story });
+  if (told.every(([, text]) => text === undefined)) return;
+  const wrong = told.find(([, text]) => typeof text !== 'string' || text.trim() === '');
+  if (!wrong) return;
+  refuse(
+    'E108',
+    `scenario ${id} tells a story without its ${wrong[0]}`,
+    site,
+    [`${wrong[0]} is ${wrong[1] === undefined ? 'missing' : JSON.stringify(wrong[1])}`],
+    'title, citation and story are text, and belong together',
+  );
 }
 
 export function checkQuestions(

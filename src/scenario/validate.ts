@@ -4,7 +4,7 @@ import type { Patch } from '../machine/fn.ts';
 import { VIOLATION_KINDS } from '../machine/violation.ts';
 import { didYouMean, refuse } from './refuse.ts';
 import type { MachineSpecification, ScenarioDefinition, Variant } from './scenario.ts';
-import { TEXT_FIELDS, checkIds, checkQuestions, checkTexts } from './validate-about.ts';
+import { checkIds, checkQuestions, checkStory } from './validate-about.ts';
 import { checkPredicates } from './validate-predicates.ts';
 
 /**
@@ -35,7 +35,7 @@ export function validate(
     );
   }
   checkFields(`scenario ${id}`, definition, SCENARIO_FIELDS, site);
-  checkTexts(id, definition, site);
+  checkStory(id, definition, site);
   checkQuestions(id, definition, site);
   for (const [name, variant] of Object.entries(definition.variants)) {
     checkVariant(name, variant, site);
@@ -62,7 +62,9 @@ export function validate(
 }
 
 const SCENARIO_FIELDS: readonly string[] = [
-  ...TEXT_FIELDS,
+  'title',
+  'citation',
+  'story',
   'machine',
   'model',
   'config',
@@ -220,6 +222,7 @@ const CONFIG_KEYS: readonly (keyof KernelConfig)[] = [
   'MMU_GATHER_TABLE_FREE',
   'PT_RECLAIM',
   'MAX_TABLE_BATCH',
+  'MAX_GATHER_BATCH',
 ];
 
 function checkConfig(

@@ -39,20 +39,26 @@ export function* combinations<T>(items: readonly T[], size: number): Generator<r
   }
 }
 
-/**
- * `attempt` is given a set and the effects that its parts have already; null: no more attempts. `wanted`: the
- * only effects of interest, null for all.
- */
+export interface SetOptions {
+  /** Sets of up to so many items. */
+  readonly size: number;
+  /** The only effects of interest; null: all. */
+  readonly wanted: readonly string[] | null;
+  /** Items that go by themselves with this one: a set of both is a set of one. */
+  readonly partOf?: (item: string) => readonly string[];
+}
+
+/** `attempt` is given a set and the effects that its parts have already; null: no more attempts. */
 export function minimalSets(
   items: readonly string[],
-  size: number,
-  wanted: readonly string[] | null,
+  { size, wanted, partOf }: SetOptions,
   attempt: (set: readonly string[], known: ReadonlySet<string>) => Attempt | null,
 ): SetSearch {
   const search: SetSearch = { found: [], undecided: [], tried: 0, untried: 0 };
   let stopped = false;
   for (let count = 1; count <= Math.min(size, items.length); count++) {
     for (const set of combinations(items, count)) {
+      if (set.some((item) => partOf?.(item).some((outer) => set.includes(outer)))) continue;
       const known = new Set(partsOf(search.found, set).map(({ effect }) => effect));
       if (wanted?.every((effect) => known.has(effect))) continue;
       const result = stopped ? null : attempt(set, known);

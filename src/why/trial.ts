@@ -81,8 +81,7 @@ class Tried implements Trial {
     const { runs, steps, watch, wanted, traced } = this.options;
     const built = buildVariant(scenario, name, { traced, ...(observe ? { observe } : {}) });
     const { machine } = built.program;
-    const initial = tablesOf(machine);
-    const tables = (): Set<string> => new Set([...initial, ...allocatedTables(machine)]);
+    const tables = pageTables(machine);
     let run: Run | null = null;
     const found = explore(built.program, {
       began: (begun) => (run = begun),
@@ -113,10 +112,13 @@ class Tried implements Trial {
   }
 }
 
-/** Frames that are page tables when the scenario begins, by name. */
-function tablesOf({ memory, cells }: Machine): Set<string> {
-  const tables = memory.frames.filter((info) => info.index > 0 && cells.peek(info.level) >= 0);
-  return new Set(tables.map(({ name }) => name));
+/** Names of the frames that are page tables when the scenario begins, or were allocated as such so far. */
+export function pageTables(machine: Machine): () => ReadonlySet<string> {
+  const { memory, cells } = machine;
+  const initial = memory.frames
+    .filter((info) => info.index > 0 && cells.peek(info.level) >= 0)
+    .map(({ name }) => name);
+  return () => new Set([...initial, ...allocatedTables(machine)]);
 }
 
 function protectionsOf(run: Run): Protections {

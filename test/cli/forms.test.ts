@@ -186,6 +186,7 @@ What each variant assumes:
     - MMU_GATHER_RCU_TABLE_FREE=n
     - PT_RECLAIM=n
     - MAX_TABLE_BATCH=4
+    - MAX_GATHER_BATCH=8
 
   pv, rcu
     - machine`);

@@ -3,7 +3,18 @@ import { expect, test } from 'vitest';
 import { commands } from '../../src/cli/program.ts';
 import { ROOT, gracewalk } from './gracewalk.ts';
 
-const VERBS = ['check', 'ask', 'replay', 'matrix', 'new', 'decode', 'walk', 'explain'] as const;
+const VERBS = [
+  'check',
+  'ask',
+  'why',
+  'replay',
+  'matrix',
+  'new',
+  'bugs',
+  'decode',
+  'walk',
+  'explain',
+] as const;
 
 /** The long flags of a verb: `--width`. */
 function flags(verb: string): string[] {

@@ -454,8 +454,9 @@ class World {
         break;
       }
       case 'xchg-entry': {
-        const word = this.entryWord(stmt.entry);
-        local.entry = yield* mem.xchg_entry(word, this.target(stmt.target));
+        const [word, target] = [this.entryWord(stmt.entry), this.target(stmt.target)];
+        if (!stmt.flush) local.entry = yield* mem.xchg_entry(word, target);
+        else local.entry = yield* tlb.xchg_entry_flush(word, target, ...this.scope(stmt.flush));
         local.page = this.pageOf(local.entry);
         local.number = local.page ? 1 : 0;
         local.cleared.push(Object.freeze({ source: word.address, bits: local.entry.bits }));

@@ -149,7 +149,8 @@ const setEntry: Maker = (r) => {
 };
 const xchgEntry: Maker = (r) => {
   const at = entry(r);
-  return { op: 'xchg-entry', entry: at, target: entryTarget(r, at) };
+  const flush = r.chance(0.2) ? { flush: scope(r) } : {};
+  return { op: 'xchg-entry', entry: at, target: entryTarget(r, at), ...flush };
 };
 const half = (r: Random): Half => r.of(['low', 'high']);
 const readHalves: Maker = (r) => ({ op: 'read-halves', entry: entry(r), first: half(r) });

@@ -98,7 +98,13 @@ export type Stmt =
   /** With the page that the last lookup returned, or with P; `suspend` with the entry. */
   | { readonly op: 'folio'; readonly what: FolioStep; readonly entry: number }
   | { readonly op: 'map-page'; readonly entry: number }
-  | { readonly op: 'xchg-entry'; readonly entry: number; readonly target: Target }
+  | {
+      readonly op: 'xchg-entry';
+      readonly entry: number;
+      readonly target: Target;
+      /** And with it what it covers is invalidated. */
+      readonly flush?: Scope;
+    }
   // the same by halves, where the machine has them
   | { readonly op: 'read-halves'; readonly entry: number; readonly first: Half }
   | {

@@ -34,6 +34,7 @@ export const two_levels: ArchDescriptor = {
     MMU_GATHER_TABLE_FREE: true,
     PT_RECLAIM: false,
     MAX_TABLE_BATCH: 4,
+    MAX_GATHER_BATCH: 8,
   },
 };
 

@@ -134,7 +134,7 @@ describe('a race between actor 1 and actor 39', () => {
   });
 });
 
-const small = zoo.filter(({ runs, name }) => runs <= 600 && runs > 2 && name !== 'lastwrite');
+const small = zoo.filter(({ runs, name }) => runs <= 150 && runs > 2 && name !== 'lastwrite');
 
 function threadsOf({ build: make }: Counted): number {
   return make().actors.length;

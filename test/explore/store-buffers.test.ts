@@ -120,6 +120,10 @@ const FULL: readonly Row[] = [
   ['invalidate_local', ({ root }) => tlb.invalidate_local(root, null, null, true)],
   ['broadcast_issue', ({ root }) => tlb.broadcast_issue(root, null, null, true)],
   ['broadcast_complete', ({ root }) => tlb.broadcast_complete(root, null, null, true)],
+  [
+    'xchg_entry_flush',
+    ({ place, none, root }) => tlb.xchg_entry_flush(place(0), none, root, null, null, true),
+  ],
   ['load_root', ({ root }) => tlb.load_root(root, true)],
   ['wait_grace_period', () => wait_grace_period()],
   ['join', () => join()],

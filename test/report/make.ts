@@ -83,6 +83,7 @@ const CONFIG: VariantResult['config'] = {
   MMU_GATHER_RCU_TABLE_FREE: false,
   PT_RECLAIM: false,
   MAX_TABLE_BATCH: 4,
+  MAX_GATHER_BATCH: 8,
 };
 
 export function result(more: Partial<VariantResult> = {}): VariantResult {

@@ -276,17 +276,3 @@ test('what a variant shows is an id of the specification or of a bug', () => {
     expect(() => shown([id])).toThrow(`variant 'only' shows '${id}', which is no id`);
   }
 });
-
-test('what a scenario says about itself is text', () => {
-  const telling = (more: object): unknown =>
-    scenario<Two>('told', {
-      ...two,
-      run: blink,
-      sometimes: {},
-      variants: { only: safe() },
-      ...more,
-    });
-  expect(() => telling({ title: 'A race', citation: 'a mail', story: 'Long ago.' })).not.toThrow();
-  expect(() => telling({ story: ' ' })).toThrow('the story of scenario told is no text');
-  expect(() => telling({ title: 7 })).toThrow('the title of scenario told is no text');
-});

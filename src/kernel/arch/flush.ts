@@ -13,11 +13,15 @@ import { x86_flush_tlb_mm_range } from './x86/tlb.ts';
  * flush_tlb_mm_range(): what every architecture promises, and the ways of keeping it.
  *
  * Guarantee: when it returns, no CPU holds a translation that contradicts the entries of [start, end) as
- * they were when it was called; with `freed_tables`, no walk-cache entry either.
+ * they were when it was called; with `freed_tables`, no walk-cache entry either. With a `tlb_level` it covers
+ * leaf entries of that level only, where there are such hints (arm64).
  * Mechanism: the descriptor says which. By interrupt (x86/tlb.ts), the flush also waits for regions with
  * interrupts off on its targets. By broadcast it does not: the other CPUs execute nothing (M3.2).
  */
-type RangeFlush = KernelFn<[mm: Mm, start: number, end: number, freed_tables: boolean], void>;
+type RangeFlush = KernelFn<
+  [mm: Mm, start: number, end: number, freed_tables: boolean, tlb_level: number | null],
+  void
+>;
 
 const BY: Readonly<Record<Shootdown, RangeFlush>> = {
   ipi: x86_flush_tlb_mm_range,
@@ -33,8 +37,9 @@ export const flush_tlb_mm_range = fn(
     start: number,
     end: number,
     freed_tables: boolean,
+    tlb_level: number | null = null,
   ): Steps<void> {
-    yield* BY[mm.kernel.arch.flush](mm, start, end, freed_tables);
+    yield* BY[mm.kernel.arch.flush](mm, start, end, freed_tables, tlb_level);
   },
   { hidden: true, protects: { what: 'flush_tlb_mm_range()' } },
 );

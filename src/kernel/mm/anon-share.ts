@@ -20,13 +20,9 @@ import { PAGE_SIZE } from './layout.ts';
 import { folio_get, memcpy_from_page, memcpy_to_page } from './page-ref.ts';
 import { offset_lockless, pmdp_get_lockless, pte_page, ptep_get } from './pgtable.ts';
 import { pte_lockptr, pte_offset_map_lock, pte_unmap_unlock } from './pgtable-generic.ts';
-import {
-  mk_pte,
-  pte_wrprotect,
-  ptep_clear_flush,
-  ptep_set_wrprotect,
-  set_pte_at,
-} from './pgtable-set.ts';
+import { mk_pte, ptep_set_wrprotect } from './pgtable-set.ts';
+import { pte_wrprotect } from './pgtable.ts';
+import { ptep_clear_flush, set_pte_at } from './rmap-clean.ts';
 import { folio_add_rmap_pte, mm_find_pmd } from './rmap.ts';
 import type { Mm, Pte, Ptep } from './types.ts';
 

@@ -5,7 +5,8 @@ import { allocate_frame } from '../../machine/ops/pages.ts';
 import { filemap_add_folio, type AddressSpace } from './filemap.ts';
 import { folio_get } from './page-ref.ts';
 import { pte_offset_map_lock, pte_unmap_unlock } from './pgtable-generic.ts';
-import { mk_pte, set_pte_at } from './pgtable-set.ts';
+import { mk_pte } from './pgtable-set.ts';
+import { set_pte_at } from './rmap-clean.ts';
 import { folio_add_rmap_pte, mm_find_pmd } from './rmap.ts';
 import type { Mm } from './types.ts';
 

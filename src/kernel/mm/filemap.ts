@@ -47,7 +47,7 @@ export function file_of(machine: Machine, mapping: number): AddressSpace | undef
   return filesOf(machine).find((file) => file.mapping === mapping);
 }
 
-/** A file. Its page is made by `new_file_page()`. */
+/** A file. Its page is made by `new_page_of_file()`. */
 export function new_file(
   machine: Machine,
   name: string,

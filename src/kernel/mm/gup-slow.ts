@@ -7,7 +7,7 @@ import { FOLL_WRITE, gup_folio_permitted, gup_grab_folio, gup_put_folio } from '
 import { gup_fast } from './gup.ts';
 import { pmd_leaf, pmdp_get, pte_access_permitted, pte_page, ptep_get } from './pgtable.ts';
 import { pte_offset_map_lock, pte_unmap_unlock } from './pgtable-generic.ts';
-import { pmd_lockptr } from './pgtable-set.ts';
+import { pmd_lockptr } from './pgtable-generic.ts';
 import { mm_find_pmd } from './rmap.ts';
 import type { Mm } from './types.ts';
 

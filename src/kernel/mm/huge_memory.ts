@@ -5,13 +5,8 @@ import { down_write, spin_lock, spin_unlock, up_write } from '../../machine/ops/
 import { read_entry, write_entry } from '../../machine/ops/memory.ts';
 import { free_frame } from '../../machine/ops/pages.ts';
 import { PAGE_SIZE } from './layout.ts';
-import {
-  tlb_finish_mmu,
-  tlb_gather_mmu,
-  tlb_remove_page,
-  tlb_remove_tlb_entry,
-  type MmuGather,
-} from './mmu_gather.ts';
+import { __tlb_remove_page, tlb_remove_tlb_entry, type MmuGather } from './mmu_gather-range.ts';
+import { tlb_finish_mmu, tlb_gather_mmu } from './mmu_gather.ts';
 import { NO_ENTRY, pointer_to } from './page-ref.ts';
 import {
   offset_lockless,
@@ -22,7 +17,8 @@ import {
   pmdp_get,
   pte_page,
 } from './pgtable.ts';
-import { pmd_lockptr, pmdp_huge_get_and_clear } from './pgtable-set.ts';
+import { pmdp_huge_get_and_clear } from './pgtable-set.ts';
+import { pmd_lockptr } from './pgtable-generic.ts';
 import type { Mm } from './types.ts';
 
 /**
@@ -79,9 +75,9 @@ const zap_leaf = fn(
       const entry = yield* pmdp_huge_get_and_clear(place);
       const size = 2 ** (mm.kernel.arch.levels[level]?.shift ?? 0);
       const promised = { source: place.frame * PAGE_SIZE + place.index * 8, bits: entry.bits };
-      tlb_remove_tlb_entry(tlb, promised, Math.floor(addr / size) * size, size);
+      tlb_remove_tlb_entry(tlb, promised, Math.floor(addr / size) * size, size, level);
       if (level === 1) yield* zap_deposited_table(mm);
-      tlb_remove_page(tlb, pte_page(entry));
+      __tlb_remove_page(tlb, pte_page(entry), false);
     }
     yield* spin_unlock(ptl);
   },

@@ -17,7 +17,7 @@ import { call_rcu } from '../kernel/rcu.ts';
 import { folio_trylock, folio_unlock } from './filemap.ts';
 import { pgtable_trans_huge_deposit, pte_free } from './huge_memory.ts';
 import { PAGE_SIZE } from './layout.ts';
-import { tlb_remove_table_sync_one } from './mmu_gather.ts';
+import { tlb_remove_table_sync_one } from './mmu_gather-tables.ts';
 import { folio_put, folio_ref_count, memcpy_from_page, memcpy_to_page } from './page-ref.ts';
 import { pte_lockptr } from './pgtable-generic.ts';
 import {
@@ -28,13 +28,8 @@ import {
   ptep_get,
   ptep_get_and_clear,
 } from './pgtable.ts';
-import {
-  mk_huge_pmd,
-  pmd_lockptr,
-  pmd_populate,
-  pmdp_collapse_flush,
-  set_pmd_at,
-} from './pgtable-set.ts';
+import { mk_huge_pmd, pmd_populate, pmdp_collapse_flush, set_pmd_at } from './pgtable-set.ts';
+import { pmd_lockptr } from './pgtable-generic.ts';
 import { folio_mapcount, folio_remove_rmap_pte, mm_find_pmd } from './rmap.ts';
 import type { Mm, Pmd, Pte, Ptep, Vma } from './types.ts';
 

@@ -1,11 +1,16 @@
 import { fn } from '../../machine/fn.ts';
 import type { Steps } from '../../machine/op.ts';
 import {
-  pte_free_tlb,
-  tlb_remove_page,
+  __tlb_remove_page,
+  tlb_delay_rmap,
+  tlb_flush_mmu_tlbonly,
+  tlb_flush_rmaps,
+  tlb_found_cleared,
   tlb_remove_tlb_entry,
   type MmuGather,
-} from './mmu_gather.ts';
+} from './mmu_gather-range.ts';
+import { pte_free_tlb, tlb_flush_mmu } from './mmu_gather.ts';
+import { folio_mark_dirty, folio_test_anon } from './page-writeback.ts';
 import { pte_offset_map_lock, pte_unmap_unlock } from './pgtable-generic.ts';
 import {
   offset_lockless,
@@ -24,7 +29,9 @@ import {
 } from './pgtable.ts';
 import { zap_huge_pmd } from './huge_memory.ts';
 import { PAGE_SIZE } from './layout.ts';
-import type { Pmdp } from './types.ts';
+import { try_get_and_clear_pmd, try_to_free_pte } from './pt_reclaim.ts';
+import { folio_remove_rmap_pte, unlink_vma } from './rmap.ts';
+import type { Pmd, Pmdp, Ptep } from './types.ts';
 
 /**
  * Removing mappings and then the tables that held them.
@@ -36,7 +43,7 @@ import type { Pmdp } from './types.ts';
  * hidden the mapping (mmap_lock for writing, removed from the reverse mapping first). Walkers without any
  * lock remain, and the order in mmu_gather.ts is for them.
  *
- * Follows linux v6.12 mm/memory.c (zap_pte_range, free_pgd_range).
+ * Follows linux v6.12 mm/memory.c (zap_pte_range, free_pgtables, free_pgd_range).
  */
 
 function sourceOf(p: { frame: number; index: number }): number {
@@ -55,24 +62,84 @@ const find_pmd = fn(function* find_pmd(tlb: MmuGather, addr: number): Steps<Pmdp
   return offset_lockless(mm, pud, 1, addr);
 });
 
+/** The entries for [addr, end) that can map something, with the table that `first`, the one for `addr`, is in. */
+function entries(tlb: MmuGather, first: Ptep, addr: number, end: number): [number, Ptep][] {
+  const inRange = tlb.mm.mapped.filter((at) => at >= addr && at < end).sort((a, b) => a - b);
+  return inRange.map((at) => [at, { ...first, index: first.index + (at - addr) / PAGE_SIZE }]);
+}
+
+/** What became of one mapping. */
+interface Zapped {
+  /** What was collected must be flushed before the page-table lock is dropped. */
+  readonly force_flush: boolean;
+  /** The batch of pages is full. */
+  readonly full: boolean;
+}
+
+export const zap_present_pte = fn(
+  function* zap_present_pte(tlb: MmuGather, ptep: Ptep, addr: number): Steps<Zapped> {
+    const pte = yield* ptep_get_and_clear(ptep);
+    const page = pte_page(pte);
+    tlb_remove_tlb_entry(tlb, { source: sourceOf(ptep), bits: pte.bits }, addr, PAGE_SIZE, 0);
+    let delay_rmap = false;
+    if (pte.dirty === true && !(yield* folio_test_anon(tlb.mm, page))) {
+      yield* folio_mark_dirty(tlb.mm, page);
+      delay_rmap = yield* tlb_delay_rmap(tlb);
+    }
+    if (!delay_rmap) yield* folio_remove_rmap_pte(tlb.mm, page);
+    const full = __tlb_remove_page(tlb, page, delay_rmap);
+    return { force_flush: delay_rmap || full, full };
+  },
+  { hidden: true },
+);
+
+/** struct zap_details: may tables that become empty be freed? */
+export interface ZapDetails {
+  readonly reclaim_pt: boolean;
+}
+
 /** Clears the entries of [addr, end) in one page table; false if there is none. */
 export const zap_pte_range = fn(function* zap_pte_range(
   tlb: MmuGather,
   pmdp: Pmdp,
   addr: number,
   end: number,
+  details?: ZapDetails,
 ): Steps<boolean> {
-  const locked = yield* pte_offset_map_lock(tlb.mm, pmdp, addr);
-  if (!locked) return false;
-  const first = locked.ptep;
-  for (let at = addr; at < end; at += PAGE_SIZE) {
-    const ptep = { ...first, index: first.index + (at - addr) / PAGE_SIZE };
-    if (pte_none(yield* ptep_get(ptep))) continue;
-    const pte = yield* ptep_get_and_clear(ptep);
-    tlb_remove_tlb_entry(tlb, { source: sourceOf(ptep), bits: pte.bits }, at, PAGE_SIZE);
-    tlb_remove_page(tlb, pte_page(pte));
+  const can_reclaim_pt = details?.reclaim_pt === true && end - addr >= tableSize(tlb);
+  let pmdval: Pmd | null = null;
+  for (let at = addr; at < end;) {
+    const locked = yield* pte_offset_map_lock(tlb.mm, pmdp, at);
+    if (!locked) return false;
+    let force_flush = false;
+    let next = end;
+    for (const [place, ptep] of entries(tlb, locked.ptep, at, end)) {
+      if (pte_none(yield* ptep_get(ptep))) {
+        yield* tlb_found_cleared(tlb, sourceOf(ptep));
+        continue;
+      }
+      const zapped = yield* zap_present_pte(tlb, ptep, place);
+      force_flush ||= zapped.force_flush;
+      if (!zapped.full) continue;
+      next = place + PAGE_SIZE;
+      break;
+    }
+    if (can_reclaim_pt && next === end) pmdval = yield* try_get_and_clear_pmd(tlb.mm, pmdp);
+    if (force_flush) {
+      yield* tlb_flush_mmu_tlbonly(tlb);
+      yield* tlb_flush_rmaps(tlb);
+    }
+    yield* pte_unmap_unlock(locked.ptl);
+    if (force_flush) yield* tlb_flush_mmu(tlb);
+    at = next;
   }
-  yield* pte_unmap_unlock(locked.ptl);
+  if (!can_reclaim_pt) return true;
+  pmdval ??= yield* try_to_free_pte(tlb.mm, pmdp, addr, (first) =>
+    entries(tlb, first, addr, end).map(([, ptep]) => ptep),
+  );
+  if (!pmdval) return true;
+  const entry = { source: sourceOf(pmdp), bits: pmdval.bits };
+  yield* pte_free_tlb(tlb, pte_page(pmdval), entry, addr, tableSize(tlb));
   return true;
 });
 
@@ -86,19 +153,21 @@ export const unmap_vmas = fn(function* unmap_vmas(
   tlb: MmuGather,
   start: number,
   end: number,
+  details?: ZapDetails,
 ): Steps<void> {
   const size = tableSize(tlb);
   for (let addr = start; addr < end; addr = (Math.floor(addr / size) + 1) * size) {
     const next = Math.min(end, (Math.floor(addr / size) + 1) * size);
     const pmdp = yield* find_pmd(tlb, addr);
-    if (pmdp && !(yield* zap_pte_range(tlb, pmdp, addr, next))) {
+    if (pmdp && !(yield* zap_pte_range(tlb, pmdp, addr, next, details))) {
       yield* zap_huge_pmd(tlb, pmdp, addr); // of a part of it the kernel splits it first
     }
   }
 });
 
 /**
- * free_pgtables(): unhooks and queues the page tables of which nothing but [start, end) was mapped. The
+ * free_pgtables(): hides the VMAs from the reverse mapping, then unhooks and queues the page tables of which
+ * nothing but [start, end) was mapped. The
  * floor and ceiling of the kernel's function come from the neighbouring VMAs; here the address space knows
  * what it maps (`mm.mapped`). Upper tables stay: an address space is never unmapped whole.
  */
@@ -107,6 +176,7 @@ export const free_pgtables = fn(function* free_pgtables(
   start: number,
   end: number,
 ): Steps<void> {
+  yield* unlink_vmas(tlb, start, end);
   const size = tableSize(tlb);
   const first = Math.floor(start / size) * size;
   for (let base = first; base < end; base += size) {
@@ -115,6 +185,19 @@ export const free_pgtables = fn(function* free_pgtables(
     if (!tlb.mm.mapped.some(isNeighbour)) yield* free_pte_range(tlb, base, size);
   }
 });
+
+/**
+ * Hides what is unmapped from the reverse mapping, whose walkers take page-table locks: before any table goes.
+ * A VMA of which a part stays mapped stays linked; its tables are not freed here.
+ */
+export const unlink_vmas = fn(
+  function* unlink_vmas(tlb: MmuGather, start: number, end: number): Steps<void> {
+    for (const vma of tlb.mm.vmas) {
+      if (vma.start >= start && vma.end <= end) yield* unlink_vma(vma);
+    }
+  },
+  { hidden: true },
+);
 
 const free_pte_range = fn(function* free_pte_range(
   tlb: MmuGather,

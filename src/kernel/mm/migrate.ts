@@ -19,7 +19,8 @@ import {
 } from './page-ref.ts';
 import { offset_lockless, pmdp_get_lockless, ptep_get, same } from './pgtable.ts';
 import { pte_lockptr } from './pgtable-generic.ts';
-import { make_migration_entry, mk_pte, set_pte_at } from './pgtable-set.ts';
+import { make_migration_entry, mk_pte } from './pgtable-set.ts';
+import { set_pte_at } from './rmap-clean.ts';
 import { folio_add_rmap_pte, mm_find_pmd, type RmapPlace } from './rmap.ts';
 import { try_to_migrate } from './try_to_unmap.ts';
 import type { Mm } from './types.ts';

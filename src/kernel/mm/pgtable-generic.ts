@@ -26,6 +26,11 @@ export function pte_lockptr(mm: Mm, pmdval: Pmd): Word {
   return mm.ptl.get(pmdval.frame) ?? mm.ptl.get(mm.pgd) ?? mm.mmap_lock;
 }
 
+/** pmd_lockptr(): the lock of the table that the PMD entry is in. */
+export function pmd_lockptr(mm: Mm, pmdp: Pmdp): Word {
+  return mm.ptl.get(pmdp.frame) ?? mm.mmap_lock;
+}
+
 const ROUNDS = 3;
 
 /** The re-check under the lock: does the entry still point to the table whose lock this is? */

@@ -1,11 +1,11 @@
 import { fn, leaf } from '../../machine/fn.ts';
-import type { Entry, EntryPointer, Page, Word } from '../../machine/memory.ts';
+import type { Entry, EntryPointer, Page } from '../../machine/memory.ts';
 import type { Steps } from '../../machine/op.ts';
 import { write_entry, xchg_entry } from '../../machine/ops/memory.ts';
 import { translations_gone } from '../../machine/ops/tlb.ts';
 import { flush_tlb_mm_range } from '../arch/flush.ts';
 import { PAGE_SIZE } from './layout.ts';
-import { NONE, ptep_get_and_clear } from './pgtable.ts';
+import { NONE } from './pgtable.ts';
 import type { Mm, Pmd, Pmdp, Pte, Ptep } from './types.ts';
 
 /**
@@ -34,20 +34,10 @@ export function mk_huge_pmd(mm: Mm, page: Page, writable: boolean): Pmd {
   return entry(mm, 1, mm.kernel.arch.leaf(1, page.frame, { writable }), page.generation);
 }
 
-/** pte_wrprotect(). */
-export function pte_wrprotect(mm: Mm, pte: Pte): Pte {
-  return entry(mm, 0, mm.kernel.arch.leaf(0, pte.frame, { writable: false }), pte.generation);
-}
-
 /** make_writable_migration_entry(): not present, and not none either. */
 export function make_migration_entry(mm: Mm, page: Page): Pte {
   return entry(mm, 0, mm.kernel.arch.absent(0, page.frame), page.generation);
 }
-
-/** set_pte_at(): one store. */
-export const set_pte_at = leaf(function* set_pte_at(ptep: Ptep, pte: Pte): Steps<void> {
-  yield* write_entry(ptep, pte);
-});
 
 /** set_pmd_at(): one store, of an entry that maps a huge page. */
 export const set_pmd_at = leaf(function* set_pmd_at(pmdp: Pmdp, pmd: Pmd): Steps<void> {
@@ -74,26 +64,9 @@ export const pmdp_huge_get_and_clear = leaf(function* pmdp_huge_get_and_clear(
   return yield* xchg_entry(pmdp, NONE);
 });
 
-/** pmd_lockptr(): the lock of the table of PMD entries that `pmdp` is in. */
-export function pmd_lockptr(mm: Mm, pmdp: EntryPointer): Word {
-  return mm.ptl.get(pmdp.frame) ?? mm.mmap_lock;
-}
-
 function sourceOf(place: EntryPointer): number {
   return place.frame * PAGE_SIZE + place.index * 8;
 }
-
-/** Removes a PTE and every translation made from it. */
-export const ptep_clear_flush = fn(function* ptep_clear_flush(
-  mm: Mm,
-  addr: number,
-  ptep: Ptep,
-): Steps<Pte> {
-  const pte = yield* ptep_get_and_clear(ptep);
-  yield* flush_tlb_mm_range(mm, addr, addr + PAGE_SIZE, false);
-  yield* translations_gone([{ source: sourceOf(ptep), bits: pte.bits }]);
-  return pte;
-});
 
 /** Unlinks a table for collapse, and removes all translations made through it. */
 export const pmdp_collapse_flush = fn(function* pmdp_collapse_flush(

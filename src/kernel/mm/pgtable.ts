@@ -1,4 +1,5 @@
 import { fn, leaf } from '../../machine/fn.ts';
+import type { LeafPermissions } from '../../machine/arch.ts';
 import type { Entry, EntryPointer, Page } from '../../machine/memory.ts';
 import type { Steps } from '../../machine/op.ts';
 import { read_entry, write_entry, xchg_entry } from '../../machine/ops/memory.ts';
@@ -41,6 +42,25 @@ export function same(a: Entry, b: Entry): boolean {
 /** pte_access_permitted(): may user code access the page so? */
 export function pte_access_permitted(pte: Pte, write: boolean): boolean {
   return pte.present && (!write || pte.writable);
+}
+
+/** pte_wrprotect(). */
+export function pte_wrprotect(mm: Mm, pte: Pte): Pte {
+  const bits = mm.kernel.arch.change(0, pte.bits, { writable: false });
+  return { ...mm.kernel.arch.decode(0, bits), bits, generation: pte.generation };
+}
+
+/** mk_pte(): an entry that maps the page. */
+export function pte_of(mm: Mm, page: Page, permissions: LeafPermissions): Pte {
+  const bits = mm.kernel.arch.leaf(0, page.frame, permissions);
+  return { ...mm.kernel.arch.decode(0, bits), bits, generation: page.generation };
+}
+
+/** pte_mkclean(pte_wrprotect()): a store through the entry faults, and then it is noticed. */
+export function pte_mkclean_wrprotect(mm: Mm, pte: Pte): Pte {
+  const { arch } = mm.kernel;
+  const bits = arch.change(0, pte.bits, { writable: false, dirty: false });
+  return { ...arch.decode(0, bits), bits, generation: pte.generation };
 }
 
 /** Pointer to the top-level entry for `addr`. Arithmetic: a root lives as long as its mm. */

@@ -3,6 +3,7 @@ import type { Page } from '../../machine/memory.ts';
 import type { Steps } from '../../machine/op.ts';
 import { down_read, down_write, up_read, up_write } from '../../machine/ops/locks.ts';
 import { READ_ONCE, add_word, write_word } from '../../machine/ops/memory.ts';
+import { holds } from '../../machine/protection.ts';
 import { pte_offset_map_lock, pte_unmap_unlock, type LockedPte } from './pgtable-generic.ts';
 import {
   offset_lockless,
@@ -69,7 +70,7 @@ const vma_is_linked = fn(
   function* vma_is_linked(vma: Vma): Steps<boolean> {
     return (yield* READ_ONCE(vma.linked)) === 1;
   },
-  { hidden: true },
+  { hidden: true, protects: { what: 'vma_is_linked()', without: holds } },
 );
 
 const interval_tree_remove = leaf(function* interval_tree_remove(vma: Vma): Steps<void> {

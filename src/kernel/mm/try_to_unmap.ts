@@ -11,7 +11,8 @@ import { PAGE_SIZE } from './layout.ts';
 import { folio_put, folio_ref_count } from './page-ref.ts';
 import { ptep_get_and_clear, pte_page } from './pgtable.ts';
 import { pte_unmap_unlock } from './pgtable-generic.ts';
-import { make_migration_entry, ptep_clear_flush, set_pte_at } from './pgtable-set.ts';
+import { make_migration_entry } from './pgtable-set.ts';
+import { ptep_clear_flush, set_pte_at } from './rmap-clean.ts';
 import {
   folio_mapcount,
   folio_remove_rmap_pte,

@@ -1,6 +1,7 @@
 import type { ArchDescriptor, KernelConfig } from '../../machine/arch.ts';
 import type { Entry, EntryPointer, Page, PageFields, Word } from '../../machine/memory.ts';
 import type { AddressSpace } from './filemap.ts';
+import type { Ptlocks } from './ptlock.ts';
 import type { RmapPlace } from './rmap.ts';
 
 /**
@@ -20,6 +21,8 @@ export interface Kernel {
   readonly folio: (page: Page) => Folio;
   /** The file that a value of `folio->mapping` points to. */
   readonly file: (mapping: number) => AddressSpace | undefined;
+  /** Locks of page tables that are objects of their own. */
+  readonly ptlocks: Ptlocks;
   /** Where the page was mapped when the scenario began: what the lists of VMAs lead to (mm/rmap.ts). */
   readonly rmap: (page: Page) => readonly RmapPlace[];
   /** All address spaces by their id; complete when the scenario begins. */

@@ -23,6 +23,15 @@ export function storeEntry(m: Machine, who: Actor, word: Word, value: Entry): vo
   changeEntry(m, who, word, () => m.memory.storeWide(word, value));
 }
 
+/** The same by somebody who is not told what he replaces. */
+export function replaceEntry(m: Machine, who: Actor, word: Word, value: Entry): void {
+  const before = m.memory.peekWide(word);
+  storeEntry(m, who, word, value);
+  if (m.levelOf(word.frame) < 0) return;
+  const after = m.memory.peekWide(word);
+  for (const sanitizer of m.sanitizers) sanitizer.entryReplaced?.(m, who, word, before, after);
+}
+
 /** Does `store` to a word, of which hardware may see that it now says something else. */
 export function changeEntry(m: Machine, who: Actor, word: Word, store: () => void): void {
   const level = word.frame < 0 ? -1 : m.cells.peek(m.memory.info(word.frame).level);

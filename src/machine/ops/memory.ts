@@ -7,6 +7,7 @@ import {
   describeStore,
   follow,
   mayStore,
+  replaceEntry,
   storeEntry,
   type Place,
 } from './entry-store.ts';
@@ -172,7 +173,9 @@ const readEntryOp = defineOp('read_entry', {
     m.buffers === null || !m.buffers.holdsPart(read, who, m.memory.resolve(place)),
   exec: (m, who, [place]: [Place]): Entry => {
     const word = m.memory.resolve(place);
-    return followEntry(m, who, place) ? m.loadWide(who, word) : m.memory.entry(0n, 0);
+    if (!followEntry(m, who, place)) return m.memory.entry(0n, 0);
+    for (const sanitizer of m.sanitizers) sanitizer.entryRead?.(m, who, word);
+    return m.loadWide(who, word);
   },
   describe: (m, _who, _args, value) => ({ comment: m.describeEntry(value as Entry) }),
 });
@@ -185,7 +188,7 @@ const writeEntryOp = defineOp('write_entry', {
     refuseNarrow(word);
     if (!mayStore(m, who, word, value)) return undefined;
     const stored = asStored(m, word, value);
-    const act = (): void => storeEntry(m, who, word, stored);
+    const act = (): void => replaceEntry(m, who, word, stored);
     const remark = (): string | undefined => describeStore(m, place, value);
     m.later(who, { name: 'entry', word, value: stored, act, remark });
     return undefined;

@@ -1,6 +1,8 @@
 import type { Machine } from '../machine.ts';
+import type { Entry } from '../memory.ts';
 import { defineOp, perform, type Steps } from '../op.ts';
 import type { InvalidationScope } from '../translations.ts';
+import { asStored, follow, mayStore, storeEntry, type Place } from './entry-store.ts';
 
 /** Invalidation of translation caches, and what changes the address space a CPU translates through. */
 
@@ -57,6 +59,24 @@ export function* broadcast_issue(...args: ScopeArgs): Steps<void> {
 /** Waits until the issued invalidation has taken effect on every CPU; none of them executes anything. */
 export function* broadcast_complete(...args: ScopeArgs): Steps<void> {
   yield* perform(broadcastDoneOp, args);
+}
+
+const exchangeFlushOp = defineOp('xchg_entry_flush', {
+  ordering: 'full', // IPTE serialises, and is over when every CPU has done its part
+  exec: (m, who, [place, value, ...covered]: [Place, Entry, ...ScopeArgs]): Entry => {
+    const word = m.memory.resolve(place);
+    if (!follow(m, who, word) || !mayStore(m, who, word, value)) return m.memory.entry(0n, 0);
+    const old = m.memory.loadWide(word);
+    storeEntry(m, who, word, asStored(m, word, value));
+    for (const cpu of m.cpus) m.translations.invalidate(who, cpu, scope(...covered));
+    return old;
+  },
+  describe: (m, _who, _args, value) => ({ comment: m.describeEntry(value as Entry) }),
+});
+
+/** Replaces an entry and invalidates on every CPU what it led to: one instruction (s390's IPTE). */
+export function* xchg_entry_flush(place: Place, value: Entry, ...covered: ScopeArgs): Steps<Entry> {
+  return yield* perform(exchangeFlushOp, [place, value, ...covered]);
 }
 
 const loadRootOp = defineOp('load_root', {
@@ -131,6 +151,40 @@ function promiseGone(m: Machine, actor: string, source: number, bits: bigint): v
       }
     }
   }
+}
+
+const cachedOp = defineOp('translations_cached', {
+  ordering: 'none',
+  exec: (m, _who, [source]: [number]): readonly Promised[] => {
+    const found = m.cpus.flatMap((cpu) =>
+      m.translations.all(cpu).filter((t) => t.source === source),
+    );
+    const bits = [...new Set(found.map((t) => t.bits))].sort((a, b) =>
+      a < b ? -1 : a > b ? 1 : 0,
+    );
+    return promises(
+      m,
+      bits.map((it) => ({ source, bits: it })),
+    );
+  },
+  ghost: true,
+});
+
+/** Interned: what an actor receives must be the same object in every run. */
+function promises(m: Machine, list: readonly Promised[]): readonly Promised[] {
+  let known = m.objects.get('promises') as Map<string, readonly Promised[]> | undefined;
+  if (!known) m.objects.set('promises', (known = new Map()));
+  const key = list.map(({ source, bits }) => `${source}/${bits}`).join();
+  const same = known.get(key);
+  if (same) return same;
+  const made = Object.freeze(list.map((it) => Object.freeze(it)));
+  known.set(key, made);
+  return made;
+}
+
+/** For the check: what any CPU may still have cached of the entry at `source`, which says something else now. */
+export function* translations_cached(source: number): Steps<readonly Promised[]> {
+  return yield* perform(cachedOp, [source]);
 }
 
 /**

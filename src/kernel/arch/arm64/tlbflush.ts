@@ -8,7 +8,7 @@ import type { Mm } from '../../mm/types.ts';
  *
  * Guarantee: that of arch/flush.ts. Mechanism: TLBI ...IS tells every CPU of the inner shareable domain, and
  * DSB ISH waits until all have done it. Without freed tables it is the last-level form (TLBI VALE1IS), which
- * leaves walk caches as they are.
+ * leaves walk caches as they are. A level (the TTL field, FEAT_TTL) limits it to leaf entries of that level.
  *
  * Follows linux v6.12 arch/arm64/include/asm/tlbflush.h, __flush_tlb_range().
  */
@@ -28,7 +28,8 @@ export const __flush_tlb_range = fn(function* __flush_tlb_range(
   start: number,
   end: number,
   freed_tables: boolean,
+  tlb_level: number | null = null,
 ): Steps<void> {
-  yield* tlbi(mm.pgd, start, end, freed_tables);
-  yield* dsb_ish(mm.pgd, start, end, freed_tables);
+  yield* tlbi(mm.pgd, start, end, freed_tables, tlb_level);
+  yield* dsb_ish(mm.pgd, start, end, freed_tables, tlb_level);
 });

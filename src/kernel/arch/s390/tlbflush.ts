@@ -8,8 +8,8 @@ import type { Mm } from '../../mm/types.ts';
  *
  * Guarantee: that of arch/flush.ts, and of the whole address space. Mechanism: IDTE by address-space-control
  * element is over when every CPU has dropped what it had of it, translations and table entries.
- * Not modelled: IPTE, by which the kernel clears an entry and flushes it in one instruction where another
- * CPU has the address space attached; here the entry is cleared first, as where only this CPU has it.
+ * Entries are cleared before, without a flush: the kernel's way where only this CPU has the address space
+ * attached. Where others have, it clears by IPTE (pgtable.ts), and this is for the tables only.
  *
  * Follows linux v6.12 arch/s390/include/asm/tlbflush.h, __tlb_flush_mm().
  */

@@ -18,9 +18,12 @@ import type { FlushInfo } from './tlb.ts';
  * Follows linux v6.12 arch/x86/hyperv/mmu.c (hyperv_flush_tlb_multi) and arch/x86/xen/mmu_pv.c
  * (xen_flush_tlb_multi). Both name the address space or the addresses; here all goes.
  */
-const hv_do_hypercall = leaf(function* hv_do_hypercall(vcpu: number): Steps<void> {
-  yield* flush_guest_tlb(vcpu);
-});
+const hv_do_hypercall = leaf(
+  function* hv_do_hypercall(vcpu: number): Steps<void> {
+    yield* flush_guest_tlb(vcpu);
+  },
+  { protects: { what: 'hv_do_hypercall()' } },
+);
 
 /** Does the flush leave lazy CPUs alone? Not if they could walk freed tables. */
 export const hv_skips_lazy = fn(
@@ -43,9 +46,12 @@ export const hyperv_flush_tlb_multi = fn(function* hyperv_flush_tlb_multi(
 });
 
 /** MMUEXT_TLB_FLUSH_MULTI or MMUEXT_INVLPG_MULTI. */
-const xen_mc_flush = leaf(function* xen_mc_flush(vcpu: number): Steps<void> {
-  yield* flush_guest_tlb(vcpu);
-});
+const xen_mc_flush = leaf(
+  function* xen_mc_flush(vcpu: number): Steps<void> {
+    yield* flush_guest_tlb(vcpu);
+  },
+  { protects: { what: 'xen_mc_flush()' } },
+);
 
 /** A Xen PV guest knows no lazy mode. */
 export const xen_flush_tlb_multi = fn(function* xen_flush_tlb_multi(

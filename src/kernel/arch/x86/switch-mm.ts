@@ -1,7 +1,7 @@
 import { fn, leaf } from '../../../machine/fn.ts';
 import type { Word } from '../../../machine/memory.ts';
 import type { Steps } from '../../../machine/op.ts';
-import { READ_ONCE, WRITE_ONCE, swap_word } from '../../../machine/ops/memory.ts';
+import { READ_ONCE, WRITE_ONCE, swap_word, write_word } from '../../../machine/ops/memory.ts';
 import { smp_mb } from '../../../machine/ops/store-buffer.ts';
 import { load_root } from '../../../machine/ops/tlb.ts';
 import type { Kernel, Mm, PerCpu, TlbContext } from '../../mm/types.ts';
@@ -33,9 +33,17 @@ import {
  */
 
 /** Atomic, and a full barrier. */
-export const cpumask_set_cpu = leaf(function* cpumask_set_cpu(cpu: number, mm: Mm): Steps<void> {
-  yield* swap_word(mm.cpumask[cpu] as Word, 1);
-});
+export const cpumask_set_cpu = leaf(
+  function* cpumask_set_cpu(cpu: number, mm: Mm): Steps<void> {
+    yield* swap_word(mm.cpumask[cpu] as Word, 1);
+  },
+  {
+    protects: {
+      what: 'the barrier of cpumask_set_cpu()',
+      without: (cpu, mm) => write_word(mm.cpumask[cpu] as Word, 1),
+    },
+  },
+);
 
 export const cpumask_clear_cpu = leaf(function* cpumask_clear_cpu(
   cpu: number,
@@ -86,13 +94,17 @@ export const choose_new_asid = fn(function* choose_new_asid(
 });
 
 /** CR3, with the bit that keeps what is cached under the tag, or without. */
-const load_new_mm_cr3 = leaf(function* load_new_mm_cr3(
-  next: Mm,
-  asid: number,
-  need_flush: boolean,
-): Steps<void> {
-  yield* load_root(next.pgd, need_flush, kern_pcid(asid));
-});
+const load_new_mm_cr3 = leaf(
+  function* load_new_mm_cr3(next: Mm, asid: number, need_flush: boolean): Steps<void> {
+    yield* load_root(next.pgd, need_flush, kern_pcid(asid));
+  },
+  {
+    protects: {
+      what: 'the flush by load_new_mm_cr3()',
+      without: (next, asid) => load_root(next.pgd, false, kern_pcid(asid)),
+    },
+  },
+);
 
 /** swapper_pg_dir: no user memory is translated. */
 const load_swapper_cr3 = leaf(function* load_swapper_cr3(): Steps<void> {

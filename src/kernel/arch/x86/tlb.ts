@@ -75,7 +75,15 @@ export const is_partial_enough = fn(
     const { end, new_tlb_gen } = info;
     return end !== TLB_FLUSH_ALL && new_tlb_gen === local_tlb_gen + 1 && new_tlb_gen === mm_tlb_gen;
   },
-  { hidden: true },
+  {
+    hidden: true,
+    protects: {
+      what: 'the condition of a partial flush',
+      without: function* ({ end }) {
+        return end !== TLB_FLUSH_ALL;
+      },
+    },
+  },
 );
 
 /** Brings this CPU up to the address space's generation. Runs with interrupts off. */

@@ -18,12 +18,15 @@ import {
   folio_ref_inc,
   get_user_pages_fast,
   gup_entries_unchanged,
+  local_irq_restore,
   local_irq_save,
   memcpy_from_page,
   munmap,
   new_mm,
   new_page,
   pte_table,
+  rcu_read_lock,
+  rcu_read_unlock,
   tlb_batch_pages_flush,
   tlb_flush_mmu,
   tlb_flush_mmu_tlbonly,
@@ -58,6 +61,16 @@ const TREE_RCU = [patch(call_rcu, tree_call_rcu)];
 const NO_RECHECK = [
   patch(gup_entries_unchanged, function* () {
     return true;
+  }),
+];
+
+const RCU_READ_LOCK = [
+  patch(local_irq_save, function* () {
+    yield* rcu_read_lock();
+    return 0;
+  }),
+  patch(local_irq_restore, function* () {
+    yield* rcu_read_unlock();
   }),
 ];
 
@@ -202,6 +215,14 @@ export default scenario<State>('gup-fast-vs-munmap', {
         }),
       ],
     }),
+    // M1.11: an RCU section instead of interrupts off; the interrupt that stands in for the batch comes through.
+    'arm64, no memory, rcu_read_lock': fails('use-after-free', {
+      shows: ['M1.11'],
+      machine: arm64({ cpus: 2 }),
+      alloc: { GFP_NOWAIT: 'fails' },
+      patches: RCU_READ_LOCK,
+    }),
+    'arm64, rcu_read_lock': safe({ machine: arm64({ cpus: 2 }), patches: RCU_READ_LOCK }),
     // mm:C2, M1.9: interrupts off on a CPU that does not run the address space get no flush interrupt.
     'foreign mm, ipi': fails('use-after-free', {
       shows: ['mm:C2', 'M1.9'],

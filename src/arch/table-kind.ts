@@ -45,6 +45,8 @@ export interface TableKind {
   link(level: number, address: bigint): bigint;
   /** An entry that maps the page at `address`. */
   map(level: number, address: bigint, permissions: LeafPermissions): bigint;
+  /** An entry that is not present and says to software where the page is: a migration entry. */
+  remember(level: number, page: bigint): bigint;
 }
 
 export interface Level {
@@ -87,7 +89,10 @@ export const ONE_WORD: EntryAccess = { load: ['whole'], set: ['whole'], clear: [
 
 type Touch = (entry: Decoded, bits: bigint, write: boolean) => bigint | null;
 
-type Given = Omit<TableKind, 'decode' | 'readings' | 'none' | 'link' | 'map' | 'hardware'> & {
+type Given = Omit<
+  TableKind,
+  'decode' | 'readings' | 'none' | 'link' | 'map' | 'remember' | 'hardware'
+> & {
   readonly hardware: Omit<HardwareWrites, 'touch'>;
   /** What hardware writes on an access, if it is not setting the accessed and dirty bits. */
   readonly touch?: Touch;
@@ -97,6 +102,9 @@ type Given = Omit<TableKind, 'decode' | 'readings' | 'none' | 'link' | 'map' | '
   /** The values of the fields of an empty entry that the kernel makes. */
   readonly nones?: Values;
 };
+
+/** The type of swap entries that stand for a page on the move: SWP_MIGRATION_WRITE, with every option on. */
+const MIGRATION = 26n;
 
 export function tableKind({
   links,
@@ -108,9 +116,13 @@ export function tableKind({
   const { formats, levels, pageShift } = given;
   const decoder = new Decoder(formats, levels.length, pageShift);
   const decode = (level: number, bits: bigint): Decoded => decoder.decode(level, bits);
-  const only = (kind: EntryFormat['kind'], level: number): EntryFormat => {
+  const only = (kind: EntryFormat['kind'], level: number, name?: string): EntryFormat => {
     const found = formats.find(
-      (it) => it.kind === kind && it.only === undefined && it.levels.includes(level),
+      (it) =>
+        it.kind === kind &&
+        it.only === undefined &&
+        it.levels.includes(level) &&
+        (name === undefined || it.name === name),
     );
     if (found) return found;
     throw new GracewalkError('E801', `${given.name} has no ${kind} entry at level ${level}`, {
@@ -132,6 +144,8 @@ export function tableKind({
       make(only('table', level), address, typeof links === 'function' ? links(level) : links),
     map: (level, address, permissions) =>
       make(only('leaf', level), address, maps(level, permissions)),
+    remember: (level, page) =>
+      encode(only('absent', level, 'swap entry'), { offset: page, type: MIGRATION }),
   };
   return Object.freeze(made);
 }
@@ -174,6 +188,8 @@ export function machineOf(
   const { name, title, levels, pageShift, access, hardware } = kind;
   const known: Map<bigint, DecodedEntry>[] = levels.map(() => new Map());
   const addressOf = (frame: number): bigint => BigInt(frame) << BigInt(pageShift);
+  // A leaf above the lowest level maps memory of that size: as a huge page, frame n is the n-th of them.
+  const shiftOf = (level: number): number => levels[level]?.shift ?? pageShift;
   const descriptor: ArchDescriptor = {
     name,
     title,
@@ -187,7 +203,9 @@ export function machineOf(
       let entry = seen.get(bits);
       if (!entry) {
         const { present, table, none, writable, dirty, frame } = kind.decode(level, bits);
-        const means = { present, table: present && table, none, writable, frame };
+        const isLeaf = present && !table;
+        const number = isLeaf ? Math.floor(frame / 2 ** (shiftOf(level) - pageShift)) : frame;
+        const means = { present, table: present && table, none, writable, frame: number };
         entry = Object.freeze({ ...means, dirty: dirty === true });
         seen.set(bits, entry);
       }
@@ -196,7 +214,7 @@ export function machineOf(
     none: (level) => kind.none(level),
     table: (level, frame) => kind.link(level, addressOf(frame)),
     leaf: (level, frame, permissions) => {
-      const bits = kind.map(level, addressOf(frame), permissions);
+      const bits = kind.map(level, BigInt(frame) << BigInt(shiftOf(level)), permissions);
       const { executable } = permissions;
       if (executable !== undefined && kind.decode(level, bits).executable !== executable) {
         throw new GracewalkError('E801', `the machine ${name} does not make such entries`, {
@@ -206,6 +224,7 @@ export function machineOf(
       }
       return bits;
     },
+    absent: (level, frame) => kind.remember(level, BigInt(frame)),
     change: (level, bits, marks) => changeMarks(kind.decode(level, bits), bits, marks),
   };
   return Object.freeze(descriptor);

@@ -12,6 +12,10 @@ export const VIOLATION_MEANINGS: Readonly<Record<ViolationKind, Meaning>> = {
     says: 'An access through a pointer to a page, page table or slab object whose frame has been freed, or has been freed and handed out again since the pointer was made.',
     look: 'What should have kept the owner from freeing: a reference, a read-side section, interrupts off, a lock.',
   },
+  'null-dereference': {
+    says: 'An access through a pointer that is NULL, or through an entry that is empty.',
+    look: 'A pointer that is loaded twice: once to see that it is there, and once to use it.',
+  },
   'double-free': {
     says: 'A page, table or object is freed that is free already.',
     look: 'Two owners, or a reference that was dropped twice.',
@@ -25,16 +29,16 @@ export const VIOLATION_MEANINGS: Readonly<Record<ViolationKind, Meaning>> = {
     look: 'The order of the two loads and a re-read of the first.',
   },
   'lost-write': {
-    says: 'A store to a page or an entry is overwritten by somebody who had not seen it.',
-    look: 'A read and a write where one atomic step is needed.',
+    says: 'A store to a page or an entry is overwritten by somebody who had not seen it; or what was written through a reference is not what the address shows in the end, or is thrown away; or a pinned page is shared.',
+    look: 'A read and a write where one atomic step is needed; references that are looked at too early.',
   },
   'lost-dirty': {
     says: 'A dirty mark that hardware set is gone although the page was written.',
     look: 'An entry that is cleared or changed by a plain store instead of an exchange.',
   },
   'wrong-page': {
-    says: 'A lockless lookup returns a page that was not mapped there at any moment of the lookup.',
-    look: 'The re-check after the reference was taken.',
+    says: 'A lockless lookup returns a page that was not mapped there at any moment of the lookup, or takes a page for a page table.',
+    look: 'The re-check after the reference was taken, and that each entry is read once.',
   },
   refcount: {
     says: 'A reference count goes below zero, or is raised from zero.',

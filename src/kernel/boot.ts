@@ -13,6 +13,7 @@ import {
 } from '../machine/memory.ts';
 import { indexAt, levelAt, walk } from '../machine/walk.ts';
 import { cache_mm, load_mm, tlb_state } from './boot-tlb.ts';
+import { file_of, hold_pages } from './mm/filemap.ts';
 import { new_ptlocks, ptlock_alloc } from './mm/ptlock.ts';
 import type { RmapPlace } from './mm/rmap.ts';
 import type { Folio, Kernel, Mm, PerCpu, Pmdp, Ptep, Vma } from './mm/types.ts';
@@ -34,6 +35,7 @@ export function kernel_of(machine: Machine): Kernel {
       const { fields, refcount } = machine.memory.info(frame);
       return { ...fields, _refcount: refcount };
     },
+    file: (mapping: number) => file_of(machine, mapping),
     ptlocks: new_ptlocks(),
     rmap: ({ frame }: Page): readonly RmapPlace[] => rmapOf(machine).get(frame) ?? [],
     gfp_nowait: (machine.settings.gfp_nowait as Kernel['gfp_nowait'] | undefined) ?? 'ok',
@@ -129,6 +131,8 @@ export interface MmOptions {
   /** CPUs whose bit is set in its mask; those that run it by default. */
   readonly cpumask?: readonly string[];
   readonly writable?: boolean;
+  /** Addresses that an entry of a higher level maps: 1 by the PMD, 2 by the PUD. */
+  readonly huge?: Readonly<Record<number, 1 | 2>>;
   /** Its user has stored to every page already: the entries, and what CPUs cached of them, are dirty. */
   readonly dirty?: boolean;
   /** The locks of its page tables are objects of their own, which are freed (mm/ptlock.ts). */
@@ -190,17 +194,10 @@ export function new_mm(
   };
   for (const [key, page] of Object.entries(mappings).sort(([a], [b]) => Number(a) - Number(b))) {
     const address = Number(key);
-    const table = descend(address, 0);
-    put_entry(
-      machine,
-      table,
-      indexAt(arch, 0, address),
-      arch.change(
-        0,
-        arch.leaf(0, page.frame, permissionsOf(options)),
-        options.dirty ? { dirty: true } : {},
-      ),
-    );
+    const level = options.huge?.[address] ?? 0;
+    const made = arch.leaf(level, page.frame, permissionsOf(options));
+    const bits = arch.change(level, made, options.dirty ? { dirty: true } : {});
+    put_entry(machine, descend(address, level), indexAt(arch, level, address), bits);
     const { fields, refcount } = memory.info(page.frame);
     for (const { cell } of [refcount, fields._mapcount]) {
       machine.cells.values[cell] = (machine.cells.values[cell] as number) + 1;
@@ -261,6 +258,8 @@ function load(
 ): Mm {
   const { memory } = machine;
   const id = root.frame;
+  const pmd_huge_pte = memory.pointer(`${name}->pmd_huge_pte`);
+  hold_pages(machine, pmd_huge_pte);
   const { on = machine.cpus.map((cpu) => cpu.name), ran_on = [], cpumask = on } = options;
   const mm: Mm = Object.freeze({
     name,
@@ -273,6 +272,9 @@ function load(
     ),
     tlb_gen: memory.variable(`${name}->context.tlb_gen`, 1),
     tlb_flush_pending: memory.variable(`${name}->tlb_flush_pending`),
+    write_protect_seq: memory.variable(`${name}->write_protect_seq`),
+    has_pinned: memory.variable(`${name}->flags.MMF_HAS_PINNED`),
+    pmd_huge_pte,
     ...tree,
   });
   (kernel.mms as Map<number, Mm>).set(id, mm);

@@ -1,4 +1,5 @@
 /** `gracewalk/linux`: kernel functions and primitives under the kernel's names. */
+export * from './pages.ts';
 export { new_mm, new_page, new_pte_table, pmd_off, pte_off, pte_table, kernel_of } from './boot.ts';
 export { keep_stores, new_file_page } from './boot-file.ts';
 export type { Mappings, MmOptions } from './boot.ts';
@@ -36,8 +37,8 @@ export {
   send_ipi,
 } from '../machine/ops/processor.ts';
 export { invalidate_local, load_root, translations_gone } from '../machine/ops/tlb.ts';
-export { foreign_owner } from '../machine/ops/pages.ts';
-export { smp_mb, smp_rmb, smp_wmb } from '../machine/ops/store-buffer.ts';
+export { allocate_frame, contents_discarded, foreign_owner } from '../machine/ops/pages.ts';
+export { smp_mb, smp_mb__after_atomic, smp_rmb, smp_wmb } from '../machine/ops/store-buffer.ts';
 
 export * from './kernel/rcu.ts';
 export * from './kernel/rcu-tree.ts';
@@ -49,6 +50,20 @@ export { load_entry_high_first, load_entry_high_low_low } from './mm/pgtable-acc
 export * from './mm/pgtable-generic.ts';
 export * from './mm/page-ref.ts';
 export * from './mm/gup.ts';
+export * from './mm/gup-folio.ts';
+export * from './mm/gup-slow.ts';
+export * from './mm/anon-share.ts';
+export * from './mm/migrate.ts';
+export * from './mm/truncate.ts';
+export * from './mm/try_to_unmap.ts';
+export * from './mm/vmscan.ts';
+export * from './mm/fault.ts';
+export * from './mm/filemap-fault.ts';
+export * from './mm/filemap.ts';
+export * from './mm/huge_memory.ts';
+export * from './mm/khugepaged.ts';
+export * from './mm/pgtable-set.ts';
+export * from './kernel/seqlock.ts';
 export {
   free_pgtables,
   unlink_vmas,

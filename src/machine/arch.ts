@@ -22,6 +22,8 @@ export interface ArchDescriptor {
   table(level: number, frame: number): bigint;
   /** An entry that maps page `frame`. */
   leaf(level: number, frame: number, permissions: LeafPermissions): bigint;
+  /** An entry that is not present and tells software that page `frame` is on the move (a migration entry). */
+  absent(level: number, frame: number): bigint;
   /** The entry with other marks and permissions, as pte_mkclean() and pte_wrprotect() make it. */
   change(level: number, bits: bigint, marks: LeafMarks): bigint;
   /** Its processors reorder accesses in ways that x86-TSO does not. */

@@ -61,10 +61,16 @@ export interface Sanitizer {
   entryReplaced?(machine: Machine, who: Actor, word: Word, before: Entry, after: Entry): void;
   /** A word of a page table was stored. */
   entryStored?(machine: Machine, who: Actor, address: number): void;
+  /** A word of a frame that is no page table was stored. */
+  dataStored?(machine: Machine, who: Actor, word: Word): void;
+  /** The entry at `address` is about to be cleared, to be put back or replaced. */
+  suspended?(machine: Machine, who: Actor, address: number): void;
+  /** The kernel throws away what `page` holds: nobody may have written to it what is nowhere else. */
+  discarded?(machine: Machine, who: Actor, page: Page): void;
   /** A lookup has taken a reference on `page`, which it claims is mapped. */
   claim?(machine: Machine, who: Actor, page: Page, claim: MappingClaim): void;
-  /** The lookup ends, with the page or without. */
-  settle?(machine: Machine, who: Actor, page: Page | null): void;
+  /** The lookup ends, with the page or without. What it returns is the page that was claimed, if that is known. */
+  settle?(machine: Machine, who: Actor, page: Page | null): Page | undefined;
   /** The run has ended with every actor finished: a final state. */
   quiescence?(machine: Machine, results: readonly ActorResult[]): void;
 }

@@ -51,6 +51,8 @@ export interface EntryPointer {
   readonly frame: number;
   readonly generation: number;
   readonly index: number;
+  /** The level of the table for which the actor takes the frame, if it is a page table. */
+  readonly level?: number;
 }
 
 /**
@@ -73,6 +75,7 @@ export interface Page {
 export const PAGE_FIELDS = [
   '_mapcount',
   '_pincount',
+  'PG_head',
   'PG_locked',
   'PG_dirty',
   'PG_referenced',
@@ -194,6 +197,11 @@ export class Memory {
     const word = this.at(this.reserve(8), 0, name, initial, false);
     if (values) this.valueNames.set(word.cell, values);
     return word;
+  }
+
+  /** A named word of static kernel memory that holds a pointer, NULL at first. */
+  pointer(name: string): Word {
+    return this.at(this.reserve(8), 0, name);
   }
 
   /** A value as the kernel's source calls it, or the number. */

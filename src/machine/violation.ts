@@ -1,6 +1,7 @@
 /** What can go wrong: one closed list, used by sanitizers, `fails(...)`, reports and documentation alike. */
 export const VIOLATION_KINDS = [
   'use-after-free',
+  'null-dereference',
   'double-free',
   'stale-translation',
   'torn-entry',

@@ -2,6 +2,7 @@ import type { Sanitizer } from '../machine/machine.ts';
 import { atomic_sleep } from './atomic-sleep.ts';
 import { leak } from './leak.ts';
 import { leftovers } from './leftovers.ts';
+import { lost_write } from './lost-write.ts';
 import { lost_dirty } from './lost-dirty.ts';
 import { lost_store } from './lost-store.ts';
 import { not_on_disk } from './not-on-disk.ts';
@@ -21,6 +22,7 @@ export const all_sanitizers: readonly Sanitizer[] = [
   stale_translation,
   torn_entry, // before wrong-page: the page of a torn entry is that as well
   wrong_page,
+  lost_write,
   lost_dirty,
   lost_store,
   not_on_disk,

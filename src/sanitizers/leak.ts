@@ -1,10 +1,19 @@
 import type { ActorResult, Machine, Sanitizer } from '../machine/machine.ts';
-import { ALLOCATED, PENDING, lifeGeneration, lifeState } from '../machine/memory.ts';
+import {
+  ALLOCATED,
+  PENDING,
+  lifeGeneration,
+  lifeState,
+  type Page,
+  type Word,
+} from '../machine/memory.ts';
+import { returnedClaims } from './claims.ts';
 
 /**
  * Memory that nobody has any more. When everything is quiet, a live page table must be reachable from a
  * root, and a page's reference count must be what its holders explain: one per mapping, one per reference
- * that an actor returned, and what the scenario itself said it keeps.
+ * that an actor returned (a pin of a small page is many), one per word of the kernel that holds it, and what
+ * the scenario itself said it keeps.
  */
 export const leak: Sanitizer = {
   name: 'leak',
@@ -13,7 +22,8 @@ export const leak: Sanitizer = {
     const { cells, memory } = machine;
     const reached = reachedTables(machine);
     const mapped = mappings(machine, reached);
-    const returned = returnedReferences(results);
+    const returned = returnedReferences(machine, results);
+    const words = heldByWords(machine);
     for (const info of memory.frames.slice(1)) {
       const life = cells.peek(info.life);
       const state = lifeState(life);
@@ -26,7 +36,15 @@ export const leak: Sanitizer = {
       }
       const key = `${info.index}/${lifeGeneration(life)}`;
       const kept = (machine.objects.get(`kept:${info.index}`) as number | undefined) ?? 0;
-      const explained = (mapped.get(info.index) ?? 0) + (returned.get(key) ?? 0) + kept;
+      const explained =
+        (mapped.get(info.index) ?? 0) +
+        (returned.get(key) ?? 0) +
+        (words.get(info.index) ?? 0) +
+        kept;
+      const pins = cells.peek(info.fields._pincount.cell);
+      if (pins !== pinsOn(machine, results, info.index)) {
+        complain(machine, info.name, `${pins} pins, which are not those that were returned`);
+      }
       const count = cells.peek(info.refcount.cell);
       if (count > explained) {
         complain(machine, info.name, `${count} references, of which ${explained} have a holder`);
@@ -63,7 +81,18 @@ function reachedTables(machine: Machine): Set<number> {
   };
   for (const root of (machine.objects.get('roots') as readonly number[] | undefined) ?? [])
     visit(root);
+  for (const frame of heldByWords(machine).keys()) visit(frame);
   return reached;
+}
+
+/** References that words of the kernel hold: a file's page cache, a huge page's deposited table. */
+function heldByWords(machine: Machine): Map<number, number> {
+  const counts = new Map<number, number>();
+  for (const word of (machine.objects.get('holders') as readonly Word[] | undefined) ?? []) {
+    const frame = Number(machine.memory.peekWide(word).bits);
+    if (frame > 0) counts.set(frame, (counts.get(frame) ?? 0) + 1);
+  }
+  return counts;
 }
 
 function entriesOf(machine: Machine, frame: number): ReturnType<Machine['arch']['decode']>[] {
@@ -93,9 +122,12 @@ function mappings(machine: Machine, tables: ReadonlySet<number>): Map<number, nu
 }
 
 /** A reference that an actor returned is held, not leaked. */
-function returnedReferences(results: readonly ActorResult[]): Map<string, number> {
+function returnedReferences(
+  machine: Machine,
+  results: readonly ActorResult[],
+): Map<string, number> {
   const counts = new Map<string, number>();
-  for (const { value } of results) {
+  for (const { actor, value } of results) {
     for (const page of Array.isArray(value) ? (value as unknown[]) : [value]) {
       if (
         typeof page !== 'object' ||
@@ -105,8 +137,33 @@ function returnedReferences(results: readonly ActorResult[]): Map<string, number
       )
         continue;
       const key = `${String(page.frame)}/${String(page.generation)}`;
-      counts.set(key, (counts.get(key) ?? 0) + 1);
+      counts.set(key, (counts.get(key) ?? 0) + weight(machine, actor.index, page as Page));
     }
   }
   return counts;
+}
+
+/** References that a pin of a page without a counter for pins stands for: GUP_PIN_COUNTING_BIAS. */
+const PIN = 1024;
+
+function weight(machine: Machine, actor: number, page: Page): number {
+  const { PG_head } = machine.memory.info(page.frame).fields;
+  if (machine.cells.peek(PG_head.cell) === 1) return 1;
+  const isPin = returnedClaims(machine, actor).some(
+    (claim) => claim.pin === true && claim.page.frame === page.frame,
+  );
+  return isPin ? PIN : 1;
+}
+
+/** Pins of a large page that actors returned: it has a counter of its own for them. */
+function pinsOn(machine: Machine, results: readonly ActorResult[], frame: number): number {
+  const { PG_head } = machine.memory.info(frame).fields;
+  if (machine.cells.peek(PG_head.cell) === 0) return 0;
+  return results.filter(
+    ({ actor, value }) =>
+      (value as Partial<Page> | null | undefined)?.frame === frame &&
+      returnedClaims(machine, actor.index).some(
+        (claim) => claim.pin === true && claim.page.frame === frame,
+      ),
+  ).length;
 }

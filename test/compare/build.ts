@@ -15,6 +15,7 @@ import { perform, type Steps } from '../../src/machine/op.ts';
 import { assume, choose, bounded, join, spin_until } from '../../src/machine/ops/control.ts';
 import * as halves from '../../src/machine/ops/halves.ts';
 import { access_load, access_store } from '../../src/machine/ops/access.ts';
+import { folio, lookup } from './folio.ts';
 import { guest_root } from '../../src/machine/ops/guest-root.ts';
 import { flush_guest_tlb, sched_out, vm_entry } from '../../src/machine/ops/host.ts';
 import * as locks from '../../src/machine/ops/locks.ts';
@@ -24,9 +25,7 @@ import {
   foreign_owner,
   free_frame,
   mark_pending,
-  page_ref_get,
   page_ref_put,
-  settle_claim,
 } from '../../src/machine/ops/pages.ts';
 import * as processor from '../../src/machine/ops/processor.ts';
 import {
@@ -34,8 +33,8 @@ import {
   kmem_cache_create,
   kmem_cache_free,
   new_object,
+  type KmemCache,
 } from '../../src/kernel/mm/slab.ts';
-import type { KmemCache } from '../../src/kernel/mm/slab.ts';
 import { tree_call_rcu, tree_synchronize_rcu } from '../../src/kernel/kernel/rcu-tree.ts';
 import type { SlabObject } from '../../src/machine/ops/slab.ts';
 import { queue_callback, rcu_nest, wait_grace_period } from '../../src/machine/ops/rcu.ts';
@@ -483,12 +482,13 @@ class World {
       case 'lookup': {
         const page = this.pageOf(yield* mem.read_entry(this.entryWord(stmt.entry)));
         yield* this.block(stmt.body, local);
-        const claim = Object.freeze({
-          root: memory.frame(stmt.root).index,
-          address: stmt.address,
-        });
-        local.page = page && (yield* page_ref_get(page, true, claim)) ? page : null;
-        yield* settle_claim(local.page);
+        const root = memory.frame(stmt.root).index;
+        local.page = yield* lookup(page, Object.freeze({ root, address: stmt.address }));
+        break;
+      }
+      case 'folio': {
+        const word = this.entryWord(stmt.entry);
+        local.number = yield* folio(stmt.what, local.page ?? this.page('P'), word);
         break;
       }
       case 'put-ref':

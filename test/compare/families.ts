@@ -1,3 +1,4 @@
+import { FOLIO_STEPS } from './folio.ts';
 import type { Half } from '../../src/machine/arch.ts';
 import type { Random } from './random.ts';
 import {
@@ -187,6 +188,7 @@ const lookup: Maker = (r) => ({
   address: r.of([0, 0, 2 ** 12, 2 ** 21]),
   body: r.chance(0.2) ? [write(r)] : [],
 });
+const folio: Maker = (r) => ({ op: 'folio', what: r.of(FOLIO_STEPS), entry: r.between(3, 5) });
 const putRef: Maker = () => ({ op: 'put-ref' });
 
 const onVcpu = (r: Random): number => r.below(2);
@@ -391,6 +393,18 @@ export const FAMILIES: Readonly<Record<string, Family>> = {
       [2, freeNamed],
       [2, allocTable],
       [1, mapPage],
+      [1, putRef],
+    ],
+  },
+  folios: {
+    tables: true,
+    actors: [2, 3],
+    length: [1, 3],
+    statements: [
+      [3, lookup],
+      [4, setEntry],
+      [6, folio],
+      [1, freeNamed],
       [1, putRef],
     ],
   },

@@ -1,3 +1,4 @@
+import type { FolioStep } from './folio.ts';
 import type { Half } from '../../src/machine/arch.ts';
 import type { MemoryModel } from '../../src/machine/store-buffers.ts';
 
@@ -94,6 +95,8 @@ export type Stmt =
       readonly body: readonly Stmt[];
     }
   | { readonly op: 'put-ref' }
+  /** With the page that the last lookup returned, or with P; `suspend` with the entry. */
+  | { readonly op: 'folio'; readonly what: FolioStep; readonly entry: number }
   | { readonly op: 'map-page'; readonly entry: number }
   | {
       readonly op: 'xchg-entry';

@@ -26,6 +26,7 @@ export const two_levels: ArchDescriptor = {
   none: () => 0n,
   table: (_level, frame) => (BigInt(frame) << 12n) | 1n,
   leaf: (_level, frame) => (BigInt(frame) << 12n) | 1n,
+  absent: (_level, frame) => BigInt(frame) << 12n,
   change: (_level, bits) => bits,
   flush: 'ipi',
   config: {

@@ -7,6 +7,7 @@ import type { Page, Word } from '../../src/machine/memory.ts';
 import type { Steps } from '../../src/machine/op.ts';
 import { choose, join, spin_until } from '../../src/machine/ops/control.ts';
 import { access_load, access_store } from '../../src/machine/ops/access.ts';
+import { follow_pointer } from '../../src/machine/ops/follow.ts';
 import * as locks from '../../src/machine/ops/locks.ts';
 import * as mem from '../../src/machine/ops/memory.ts';
 import * as pages from '../../src/machine/ops/pages.ts';
@@ -113,6 +114,8 @@ const FULL: readonly Row[] = [
   ['free_frame', ({ unheld }) => pages.free_frame(unheld)],
   ['page_ref_get', ({ held }) => pages.page_ref_get(held, true, null)],
   ['page_ref_put', ({ held }) => pages.page_ref_put(held)],
+  ['page_ref_freeze', ({ held }) => pages.page_ref_freeze(held, 1)],
+  ['page_ref_freeze that fails', ({ held }) => pages.page_ref_freeze(held, 7)],
   ['send_ipi', () => processor.send_ipi(1, nothing, [])],
   ['invalidate_local', ({ root }) => tlb.invalidate_local(root, null, null, true)],
   ['broadcast_issue', ({ root }) => tlb.broadcast_issue(root, null, null, true)],
@@ -149,6 +152,10 @@ const NONE: readonly Row[] = [
     'page_ref_get of a page that nobody holds',
     ({ unheld }) => pages.page_ref_get(unheld, true, null),
   ],
+  ['page_ref_unfreeze', ({ unheld }) => pages.page_ref_unfreeze(unheld, 1)],
+  ['contents_discarded', ({ held }) => pages.contents_discarded(held)],
+  ['entry_suspended', ({ place }) => pages.entry_suspended(place(0))],
+  ['follow_pointer', () => follow_pointer('it', 8)],
   ['mark_pending', ({ held }) => pages.mark_pending(held)],
   ['local_irq_save', () => processor.local_irq_save()],
   [

@@ -1,8 +1,13 @@
-import { expect, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import type { Steps } from '../../src/machine/op.ts';
 import type { Page } from '../../src/machine/memory.ts';
 import { read_entry, write_entry } from '../../src/machine/ops/memory.ts';
-import { page_ref_get, page_ref_put, settle_claim } from '../../src/machine/ops/pages.ts';
+import {
+  entry_suspended,
+  page_ref_get,
+  page_ref_put,
+  settle_claim,
+} from '../../src/machine/ops/pages.ts';
 import { mapX, tasks, type Mapped } from '../zoo/tables.ts';
 import { found } from './found.ts';
 
@@ -77,4 +82,37 @@ test('nothing is found if the page is mapped again while the lookup lasts', () =
     return m.X;
   });
   expect(found(program)).toEqual([]);
+});
+
+describe('an entry that is cleared only for a while', () => {
+  /** Looks X up and returns it, whatever the entry says by then. */
+  function* unchecked(m: Mapped): Steps<Page | null> {
+    yield* page_ref_get(m.X, false, { root: m.root, address: 0 });
+    return yield* settle_claim(m.X);
+  }
+
+  /** Clears the entry, and puts it back or not. */
+  function* suspend(m: Mapped, comesBack: boolean): Steps<Page | null> {
+    yield* entry_suspended(m.place(0));
+    yield* write_entry(m.place(0), m.none);
+    if (!comesBack) return m.X;
+    yield* write_entry(m.place(0), m.linked(0));
+    return null;
+  }
+
+  test.each([true, false])('it comes back: %s', (comesBack) => {
+    const m = mapX({ cpus });
+    const program = tasks(
+      m.machine,
+      () => unchecked(m),
+      () => suspend(m, comesBack),
+    );
+    expect(found(program)).toEqual(
+      comesBack
+        ? []
+        : [
+            'wrong-page: CPU0 returns X, which was not mapped there at any instant after the reference was taken.',
+          ],
+    );
+  });
 });

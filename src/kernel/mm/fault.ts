@@ -1,6 +1,5 @@
 import { fn } from '../../machine/fn.ts';
 import type { Page } from '../../machine/memory.ts';
-import type { LeafPermissions } from '../../machine/arch.ts';
 import type { Steps } from '../../machine/op.ts';
 import { spin_lock, spin_unlock } from '../../machine/ops/locks.ts';
 import { holds } from '../../machine/protection.ts';
@@ -22,6 +21,7 @@ import {
   same,
   set_pte_at,
 } from './pgtable.ts';
+import { mk_pte } from './pgtable-set.ts';
 import type { Mm, Pmdp, Pte, Ptep } from './types.ts';
 
 /**
@@ -35,11 +35,6 @@ import type { Mm, Pmdp, Pte, Ptep } from './types.ts';
  * Follows linux v6.12 mm/memory.c (handle_pte_fault, insert_page) and mm/ksm.c (replace_page), without swap,
  * faults in files and the reverse mapping.
  */
-
-/** mk_pte(): an entry that maps the page. */
-export function mk_pte(mm: Mm, page: Page, prot: LeafPermissions): Pte {
-  return entry_of(mm, mm.kernel.arch.leaf(0, page.frame, prot), page.generation);
-}
 
 function entry_of(mm: Mm, bits: bigint, generation: number): Pte {
   return Object.freeze({ bits, generation, ...mm.kernel.arch.decode(0, bits) });

@@ -27,6 +27,7 @@ import {
   ptep_get_and_clear,
   pudp_get,
 } from './pgtable.ts';
+import { zap_huge_pmd } from './huge_memory.ts';
 import { PAGE_SIZE, sourceOf } from './layout.ts';
 import { try_get_and_clear_pmd, try_to_free_pte } from './pt_reclaim.ts';
 import { folio_remove_rmap_pte, unlink_vma } from './rmap.ts';
@@ -93,19 +94,19 @@ export interface ZapDetails {
   readonly reclaim_pt: boolean;
 }
 
-/** Clears the entries of [addr, end) in one page table. */
+/** Clears the entries of [addr, end) in one page table; false if there is none. */
 export const zap_pte_range = fn(function* zap_pte_range(
   tlb: MmuGather,
   pmdp: Pmdp,
   addr: number,
   end: number,
   details?: ZapDetails,
-): Steps<void> {
+): Steps<boolean> {
   const can_reclaim_pt = details?.reclaim_pt === true && end - addr >= tableSize(tlb);
   let pmdval: Pmd | null = null;
   for (let at = addr; at < end;) {
     const locked = yield* pte_offset_map_lock(tlb.mm, pmdp, at);
-    if (!locked) return;
+    if (!locked) return false;
     let force_flush = false;
     let next = end;
     for (const [place, ptep] of entries(tlb, locked.ptep, at, end)) {
@@ -128,13 +129,14 @@ export const zap_pte_range = fn(function* zap_pte_range(
     if (force_flush) yield* tlb_flush_mmu(tlb);
     at = next;
   }
-  if (!can_reclaim_pt) return;
+  if (!can_reclaim_pt) return true;
   pmdval ??= yield* try_to_free_pte(tlb.mm, pmdp, addr, (first) =>
     entries(tlb, first, addr, end).map(([, ptep]) => ptep),
   );
-  if (!pmdval) return;
+  if (!pmdval) return true;
   const entry = { source: sourceOf(pmdp), bits: pmdval.bits };
   yield* pte_free_tlb(tlb, pte_page(pmdval), entry, addr, tableSize(tlb));
+  return true;
 });
 
 /** How much one page table covers. */
@@ -153,7 +155,9 @@ export const unmap_vmas = fn(function* unmap_vmas(
   for (let addr = start; addr < end; addr = (Math.floor(addr / size) + 1) * size) {
     const next = Math.min(end, (Math.floor(addr / size) + 1) * size);
     const pmdp = yield* find_pmd(tlb, addr);
-    if (pmdp) yield* zap_pte_range(tlb, pmdp, addr, next, details);
+    if (pmdp && !(yield* zap_pte_range(tlb, pmdp, addr, next, details))) {
+      yield* zap_huge_pmd(tlb, pmdp, addr); // of a part of it the kernel splits it first
+    }
   }
 });
 

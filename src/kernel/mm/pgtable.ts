@@ -92,7 +92,8 @@ export function offset_lockless(mm: Mm, entry: Entry, level: number, addr: numbe
 export function offset_lockless(mm: Mm, entry: Entry, level: number, addr: number): Upperp {
   const { arch } = mm.kernel;
   if (level >= arch.levels.length - 1) return entry;
-  return { frame: entry.frame, generation: entry.generation, index: indexAt(arch, level, addr) };
+  const index = indexAt(arch, level, addr);
+  return { frame: entry.frame, generation: entry.generation, index, level };
 }
 
 /** An entry of the level below the pgd's, or of the one below that: in a table, or folded into a copy. */

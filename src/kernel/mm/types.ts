@@ -1,5 +1,6 @@
 import type { ArchDescriptor, KernelConfig } from '../../machine/arch.ts';
 import type { Entry, EntryPointer, Page, PageFields, Word } from '../../machine/memory.ts';
+import type { AddressSpace } from './filemap.ts';
 import type { Ptlocks } from './ptlock.ts';
 import type { RmapPlace } from './rmap.ts';
 
@@ -18,6 +19,8 @@ export interface Kernel {
   readonly cpus: readonly PerCpu[];
   /** The words of a struct page: arithmetic on the page's frame number, as page_folio() is. */
   readonly folio: (page: Page) => Folio;
+  /** The file that a value of `folio->mapping` points to. */
+  readonly file: (mapping: number) => AddressSpace | undefined;
   /** Locks of page tables that are objects of their own. */
   readonly ptlocks: Ptlocks;
   /** Where the page was mapped when the scenario began: what the lists of VMAs lead to (mm/rmap.ts). */
@@ -81,6 +84,12 @@ export interface Mm {
   readonly tlb_gen: Word;
   /** mm->tlb_flush_pending: unmappings whose flush is still to come. */
   readonly tlb_flush_pending: Word;
+  /** mm->write_protect_seq: odd while fork() write-protects. */
+  readonly write_protect_seq: Word;
+  /** MMF_HAS_PINNED of mm->flags: something was pinned at some time. */
+  readonly has_pinned: Word;
+  /** mm->pmd_huge_pte: the table that is kept for the huge page's split, or NULL. */
+  readonly pmd_huge_pte: Word;
   /** The addresses that it maps when the scenario begins: what its VMAs cover. */
   readonly mapped: readonly number[];
   /** Its VMAs when the scenario begins: one for each run of neighbouring addresses. */

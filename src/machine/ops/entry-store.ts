@@ -37,7 +37,10 @@ export function changeEntry(m: Machine, who: Actor, word: Word, store: () => voi
   const level = word.frame < 0 ? -1 : m.cells.peek(m.memory.info(word.frame).level);
   const before = m.memory.peekWide(word);
   store();
-  if (level < 0) return;
+  if (level < 0) {
+    for (const sanitizer of m.sanitizers) sanitizer.dataStored?.(m, who, word);
+    return;
+  }
   const after = m.memory.peekWide(word);
   m.relink(before, after);
   m.translations.entryStored(who, word.address, word.frame, level, after.bits);

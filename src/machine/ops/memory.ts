@@ -12,6 +12,8 @@ import {
   type Place,
 } from './entry-store.ts';
 
+import { followEntry } from './follow.ts';
+
 export type { Place } from './entry-store.ts';
 
 /** Plain and atomic accesses to words. Every one first follows its pointer: see `Machine.dereference`. */
@@ -171,7 +173,7 @@ const readEntryOp = defineOp('read_entry', {
     m.buffers === null || !m.buffers.holdsPart(read, who, m.memory.resolve(place)),
   exec: (m, who, [place]: [Place]): Entry => {
     const word = m.memory.resolve(place);
-    if (!follow(m, who, word)) return m.memory.entry(0n, 0);
+    if (!followEntry(m, who, place)) return m.memory.entry(0n, 0);
     for (const sanitizer of m.sanitizers) sanitizer.entryRead?.(m, who, word);
     return m.loadWide(who, word);
   },
@@ -182,7 +184,7 @@ const writeEntryOp = defineOp('write_entry', {
   ordering: 'store', // translation caches see an entry when it reaches memory
   exec: (m, who, [place, value]: [Place, Entry]) => {
     const word = m.memory.resolve(place);
-    if (!follow(m, who, word)) return undefined;
+    if (!followEntry(m, who, place)) return undefined;
     refuseNarrow(word);
     if (!mayStore(m, who, word, value)) return undefined;
     const stored = asStored(m, word, value);
@@ -198,7 +200,7 @@ const exchangeEntryOp = defineOp('xchg_entry', {
   ordering: 'full',
   exec: (m, who, [place, value]: [Place, Entry]): Entry => {
     const word = m.memory.resolve(place);
-    if (!follow(m, who, word) || !mayStore(m, who, word, value)) return m.memory.entry(0n, 0);
+    if (!followEntry(m, who, place) || !mayStore(m, who, word, value)) return m.memory.entry(0n, 0);
     const old = m.memory.loadWide(word);
     storeEntry(m, who, word, asStored(m, word, value));
     return old;

@@ -14,6 +14,7 @@ import {
 import { defineOp, perform, type Steps } from '../op.ts';
 import { fn, leaf } from '../fn.ts';
 import { lockedUnless } from './control.ts';
+import type { Place } from './entry-store.ts';
 
 /**
  * The page allocator.
@@ -137,18 +138,22 @@ export function* free_unreferenced(page: Page): Steps<void> {
   yield* perform(freeOp, [page, true]);
 }
 
+type GetArgs = [page: Page, unlessZero: boolean, claim: MappingClaim | null];
+
 const getRefOp = defineOp('page_ref_get', {
   ordering: 'guarded', // atomic_add_unless(): of a page that nobody holds, a load
-  guard: (read, m, who, [page, unlessZero]: [Page, boolean, MappingClaim | null]) =>
+  guard: (read, m, who, [page, unlessZero]: GetArgs) =>
     lockedUnless(read, m, who, m.memory.info(page.frame).refcount, (count) => {
       return unlessZero && count <= 0;
     }),
-  exec: (m, who, [page, unlessZero, claim]: [Page, boolean, MappingClaim | null]) => {
+  exec: (m, who, [page, unlessZero, claim]: GetArgs) => {
     const { refcount } = m.memory.info(page.frame);
     const count = m.load(who, refcount);
     if (unlessZero && count <= 0) return false;
     m.memory.store(refcount, count + 1);
-    if (claim) for (const sanitizer of m.sanitizers) sanitizer.claim?.(m, who, page, claim);
+    if (!claim) return true;
+    const taken = present(m, page); // the frame may have become another page since the entry was read
+    for (const sanitizer of m.sanitizers) sanitizer.claim?.(m, who, taken, claim);
     return true;
   },
   describe: (m, _who, [page], value) => ({
@@ -160,6 +165,8 @@ const getRefOp = defineOp('page_ref_get', {
 export interface MappingClaim {
   readonly root: number;
   readonly address: number;
+  /** The reference becomes a pin (FOLL_PIN). */
+  readonly pin?: boolean;
 }
 
 /**
@@ -175,39 +182,120 @@ export function* page_ref_get(
   return yield* perform(getRefOp, [page, unlessZero, claim]);
 }
 
+function references(count: number): string {
+  return count === 1 ? 'a reference' : `${count} references`;
+}
+
+/** Says that a count would mean nothing after this step. */
+function refuseCount(m: Machine, who: Actor, page: Page, does: string, but: string): false {
+  const { name } = m.memory.info(page.frame);
+  m.violate({
+    kind: 'refcount',
+    actor: who.name,
+    object: name,
+    message: `${who.name} ${does} ${name}, ${but}.`,
+    stops: true,
+  });
+  return false;
+}
+
 const putRefOp = defineOp('page_ref_put', {
   ordering: 'full',
-  exec: (m, who, [page]: [Page]) => {
-    const { name, refcount } = m.memory.info(page.frame);
-    const count = m.memory.load(refcount) - 1;
-    if (count < 0) {
-      m.violate({
-        kind: 'refcount',
-        actor: who.name,
-        object: name,
-        message: `${who.name} drops a reference on ${name}, which has none.`,
-        stops: true,
-      });
-      return false;
+  exec: (m, who, [page, refs]: [Page, number]) => {
+    const { refcount } = m.memory.info(page.frame);
+    const before = m.memory.load(refcount);
+    if (before < refs) {
+      const few = before === 0 ? 'which has none' : `which has only ${before}`;
+      return refuseCount(m, who, page, `drops ${references(refs)} on`, few);
     }
-    m.memory.store(refcount, count);
-    return count === 0;
+    m.memory.store(refcount, before - refs);
+    return before === refs;
   },
   describe: (m, _who, [page], value) => ({
     comment: value === true ? `last ref on ${m.memory.info(page.frame).name}` : undefined,
   }),
 });
 
-/** Drops a reference; `true` if it was the last. */
-export function* page_ref_put(page: Page): Steps<boolean> {
-  return yield* perform(putRefOp, [page]);
+/** Drops references; `true` if there are no others. */
+export function* page_ref_put(page: Page, refs = 1): Steps<boolean> {
+  return yield* perform(putRefOp, [page, refs]);
+}
+
+const freezeOp = defineOp('page_ref_freeze', {
+  ordering: 'full', // atomic_cmpxchg()
+  exec: (m, who, [page, expected]: [Page, number]) => {
+    const { refcount } = m.memory.info(page.frame);
+    if (m.memory.load(refcount) !== expected) return false;
+    if (expected <= 0) return refuseCount(m, who, page, 'freezes', 'which nobody holds');
+    m.memory.store(refcount, 0);
+    return true;
+  },
+  describe: (_m, _who, _args, value) => ({ comment: String(value) }),
+});
+
+/** Takes all references at once, if there are exactly those: from then on nobody can take one (I4). */
+export function* page_ref_freeze(page: Page, expected: number): Steps<boolean> {
+  return yield* perform(freezeOp, [page, expected]);
+}
+
+const unfreezeOp = defineOp('page_ref_unfreeze', {
+  ordering: 'store', // atomic_set_release(): on x86 a plain store
+  exec: (m, who, [page, refs]: [Page, number]) => {
+    const { refcount } = m.memory.info(page.frame);
+    if (m.load(who, refcount) !== 0) {
+      return refuseCount(m, who, page, 'unfreezes', 'of which somebody has taken a reference');
+    }
+    m.store(who, refcount, refs);
+    return true;
+  },
+});
+
+/** Gives back what freezing took. */
+export function* page_ref_unfreeze(page: Page, refs: number): Steps<void> {
+  yield* perform(unfreezeOp, [page, refs]);
+}
+
+const suspendOp = defineOp('entry_suspended', {
+  ordering: 'none',
+  exec: (m, who, [place]: [Place]) => {
+    const { address } = m.memory.resolve(place);
+    for (const sanitizer of m.sanitizers) sanitizer.suspended?.(m, who, address);
+    return undefined;
+  },
+  ghost: true,
+});
+
+/**
+ * A check: the entry at `place` is about to be cleared only for a while. Either it comes back, and what it led to
+ * was mapped all the time, or another takes its place.
+ */
+export function* entry_suspended(place: Place): Steps<void> {
+  yield* perform(suspendOp, [place]);
+}
+
+const discardOp = defineOp('contents_discarded', {
+  ordering: 'none',
+  exec: (m, who, [page]: [Page]) => {
+    for (const sanitizer of m.sanitizers) sanitizer.discarded?.(m, who, page);
+    return undefined;
+  },
+  describe: (m, _who, [page]) => ({
+    comment: `what ${m.memory.info(page.frame).name} holds is thrown away`,
+  }),
+  ghost: true,
+});
+
+/** A check: the kernel keeps no copy of what the page holds, because there is one elsewhere or nobody wants it. */
+export function* contents_discarded(page: Page): Steps<void> {
+  yield* perform(discardOp, [page]);
 }
 
 const settleOp = defineOp('settle_claim', {
   ordering: 'none',
   exec: (m, who, [page]: [Page | null]) => {
-    for (const sanitizer of m.sanitizers) sanitizer.settle?.(m, who, page);
-    return undefined;
+    let claimed: Page | undefined;
+    for (const sanitizer of m.sanitizers) claimed ??= sanitizer.settle?.(m, who, page);
+    return claimed ?? page;
   },
   describe: (m, _who, [page]) => ({
     comment: page ? `${m.memory.info(page.frame).name} is returned` : 'nothing is returned',
@@ -215,9 +303,12 @@ const settleOp = defineOp('settle_claim', {
   ghost: true,
 });
 
-/** A check: the lookup returns `page` (or nothing), so its claim must have held at some instant. */
-export function* settle_claim(page: Page | null): Steps<void> {
-  yield* perform(settleOp, [page]);
+/**
+ * A check: the lookup returns `page` (or nothing), so its claim must have held at some instant. If it did, the
+ * page is the one that was mapped then, although the entry may have been read when the frame was another.
+ */
+export function* settle_claim(page: Page | null): Steps<Page | null> {
+  return yield* perform(settleOp, [page]);
 }
 
 const pendingOp = defineOp('mark_pending', {

@@ -38,6 +38,9 @@ export const smp_mb = leaf(
   { protects: { what: 'smp_mb()' } },
 );
 
+/** Makes an atomic instruction before it a barrier. On x86 it is one anyway: no step. */
+export const smp_mb__after_atomic = leaf(function* smp_mb__after_atomic(): Steps<void> {});
+
 /** Keeps stores in order. x86 does so by itself: it is there for the compiler and costs no step. */
 export const smp_wmb = leaf(function* smp_wmb(): Steps<void> {});
 

@@ -62,7 +62,8 @@ Examples, with the token in quotes as check prints it:
   gracewalk replay TOKEN --layout tagged --detail full
   gracewalk replay TOKEN --on 'pv, rcu'   where another variant stops it
   gracewalk replay run.json --minimize    the shortest such run
-  gracewalk replay TOKEN --as html > run.html`;
+  gracewalk replay TOKEN --as html > run.html
+  gracewalk replay TOKEN --step           by keys; in a pipe by lines`;
 
 export const AFTER_MATRIX = `
 A cell is safe, the kinds of violation found, or - where the variant does not

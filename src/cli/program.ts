@@ -192,6 +192,15 @@ function replayCommand(program: Command): Command {
       ),
     )
     .option('--minimize', 'search for the shortest run that violates in the same way')
+    .addOption(
+      new Option('--step', 'one step after the other, with what each changes').conflicts([
+        'json',
+        'quiet',
+        'as',
+        'layout',
+        'detail',
+      ]),
+    )
     .optionsGroup('Form of the result:')
     .addOption(
       jsonOption('a document; with =lines on one line').conflicts(['quiet', ...TEXT_OPTIONS]),

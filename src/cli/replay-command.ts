@@ -10,6 +10,7 @@ import { SCENARIO_FOLDER } from './package.ts';
 import { wantedRun } from './import-run.ts';
 import type { Replayed, ReplayWanted } from './protocol.ts';
 import { renderReplay, renderRunAs } from './render.ts';
+import { stepThrough } from './step.ts';
 import { Session, type CommonOptions } from './session.ts';
 
 export interface ReplayOptions extends CommonOptions, FormOptions {
@@ -18,6 +19,7 @@ export interface ReplayOptions extends CommonOptions, FormOptions {
   readonly on?: string;
   readonly minimize?: boolean;
   readonly as?: RunForm;
+  readonly step?: boolean;
   readonly width: number;
   readonly layout: Layout;
   readonly detail: Detail;
@@ -60,6 +62,10 @@ async function show(replayed: Replayed, options: ReplayOptions, session: Session
     session.warn(
       `warning: the token is from another version of ${scenario} (here @${otherVersion}); the run still exists`,
     );
+  }
+  if (options.step) {
+    await stepThrough(replayed, options.width);
+    return;
   }
   const look = { ...options, colored: session.color };
   const rendered = options.as

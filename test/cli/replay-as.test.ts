@@ -37,7 +37,8 @@ function text(scenario: string, form: Form): string {
 test.each(FORMS)('the form %s is its golden file', (form) => {
   const folder = join(ROOT, 'test/cli/golden');
   const file = join(folder, `targeted-ipi.${form}.txt`);
-  const now = text('targeted-ipi', form);
+  // Lines of the library's sources move; which file a step is from does not.
+  const now = text('targeted-ipi', form).replace(/\.ts:\d+"/g, '.ts:..."');
   if (process.env.UPDATE_EXPECTED) {
     mkdirSync(folder, { recursive: true });
     writeFileSync(file, now);

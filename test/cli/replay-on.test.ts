@@ -43,10 +43,9 @@ describe('--on', () => {
   test('RCU: the table is handed to a callback, which waits for the walker', async () => {
     const { followed: result, violation } = await followed(token, 'pv, rcu');
     expect(violation).toBeNull();
-    expect(result?.stop?.step.text).toBe('table = read_pointer(batch, slot * SLOT)');
-    expect(result?.stop?.reason).toBe(
-      'vCPU1 does call_rcu(tlb_remove_table_rcu, batch, nr) instead of __tlb_remove_table_free().  When it ' +
-        'goes on, RCU callback: tlb_remove_table_rcu() waits for a grace period, held up by vCPU0.',
+    expect(result?.stop?.kind).toBe('instead');
+    expect(result?.stop?.reason).toMatch(
+      /^vCPU1 does call_rcu\(.*\) instead of .+ waits for a grace period, held up by vCPU0\.$/,
     );
   });
 
@@ -69,7 +68,7 @@ describe('--on', () => {
     expect(stdout).toMatch(
       /^The schedule of 'pv, no rcu' stops in 'pv, rcu' at its step \d+\.\n\n/,
     );
-    expect(stdout).toContain('call_rcu(tlb_remove_table_rcu, batch,');
+    expect(stdout).toContain('call_rcu(');
     expect(stdout).not.toContain('!!!');
     expect(stdout).toMatch(/held up by vCPU0\.\n\n$/);
     for (const line of stdout.split('\n')) expect(line.length).toBeLessThanOrEqual(75);

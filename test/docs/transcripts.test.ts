@@ -11,10 +11,10 @@ const PAGES = [
   'docs/asking.md',
   'docs/command-line.md',
   'docs/entry-formats.md',
-  'docs/why.md',
   'docs/tour.md',
   'docs/reading-diagrams.md',
   'docs/limitations.md',
+  'docs/why.md',
 ];
 
 describe.each(PAGES)('%s', (name) => {

@@ -98,6 +98,8 @@ test.each(failing)('$id / $variant', (one) => {
     onlyReach: true,
   });
   expect(result.answer).toBe('reachable');
+  // What only the end of a run shows has no row: the diagram does not say that it is about a violation.
+  if (!drawn(run, 'columns').includes('!!!')) return;
   for (const layout of ['columns', 'tagged'] as const) {
     expect(drawn(result.run!, layout)).toBe(drawn(run, layout));
   }

@@ -33,6 +33,7 @@ export function resultJson(result: VariantResult, source: SourceLines): Record<s
     config: rest.config,
     expected: expected.verdict,
     expectedKinds: expected.kinds,
+    shows: rest.shows,
     verdict: rest.verdict,
     ok: rest.ok,
     kinds: rest.kinds,

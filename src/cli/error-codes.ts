@@ -15,7 +15,7 @@ export const ERROR_CODES: Readonly<Record<string, string>> = {
   E113: 'an import of something that is not there',
   E114: 'a file that is not there, is a folder, or cannot be read',
   E115: 'usage: an option that there is not, or two that contradict each other',
-  E116: 'a page-table access to a plain word, or to half of an entry that is one word',
+  E116: 'an access that does not fit its word: plain, of a page-table entry, of half of one',
   E117: 'interrupts or preemption, by somebody who is on no CPU',
   E118: 'two pages of one name or frame number',
   E119: 'an actor or a patch that is no generator, a predicate that is one',

@@ -18,7 +18,7 @@ import {
 import type { Op } from './op.ts';
 import type { MappingClaim } from './ops/pages.ts';
 import type { OpenSections } from './ops/rcu.ts';
-import { refuseWhole } from './refusals.ts';
+import { refuseTable, refuseWhole } from './refusals.ts';
 import type { SplitWords } from './split-words.ts';
 import { StoreBuffers, type Deferred, type MemoryModel } from './store-buffers.ts';
 import { Translations } from './translations.ts';
@@ -293,6 +293,7 @@ export class Machine {
   }
 
   store(who: Actor, word: Word, value: number): void {
+    refuseTable(word, this.levelOf(word.frame));
     if (!this.buffers?.has(who)) this.memory.store(word, value);
     else {
       refuseLarge(word, value);

@@ -10,6 +10,19 @@ export function refuseNarrow(word: Word): void {
   });
 }
 
+/** A plain store to a table's entry: translation caches would not hear of it. The level of a page is for life. */
+export function refuseTable(word: Word, level: number): void {
+  if (level < 0) return;
+  throw new GracewalkError(
+    'E116',
+    `${word.name} is a page-table entry, and a plain word is stored to it`,
+    {
+      notes: ['nobody who translates through the table would see it'],
+      help: 'set_pte_at(), ptep_get_and_clear(), write_entry() and their like store entries',
+    },
+  );
+}
+
 /** Refuses what no 32-bit word can hold. */
 export function refuseLarge(word: Word, value: number): void {
   if (typeof value === 'number' && (value | 0) === value) return;

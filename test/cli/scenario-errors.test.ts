@@ -190,6 +190,21 @@ test('E116: a page-table access to a plain word', async () => {
   `);
 });
 
+test.each(['WRITE_ONCE(e, 0)', 'linux.xchg(e, 0)', 'linux.fetch_add(e, 1)'])(
+  'E116: a plain store to a page table: %s',
+  async (store) => {
+    const said = await mistake('plain-store', {
+      setup:
+        "(m) => { const mm = linux.new_mm(m, 'mm', { 4096: linux.new_page(m, 'X') }); return { e: m.memory.resolve(linux.pte_off(m, mm, 4096)) }; }",
+      run: `{ CPU0: ({ e }) => ${store} }`,
+    });
+    expect(said).toContain(
+      'error: pteA[1] is a page-table entry, and a plain word is stored to it\n',
+    );
+    expect(said).toMatch(/help: .*write_entry\(\).*\[E116\]\nexit 2$/s);
+  },
+);
+
 test('E117: interrupts are turned off where there is no CPU', async () => {
   expect(
     await mistake('no-cpu', {

@@ -41,7 +41,7 @@ import { queue_callback, rcu_nest, wait_grace_period } from '../../src/machine/o
 import { smp_mb } from '../../src/machine/ops/store-buffer.ts';
 import * as tlb from '../../src/machine/ops/tlb.ts';
 import { all_sanitizers } from '../../src/sanitizers/index.ts';
-import { holds, observeOp, severalOp } from './ops.ts';
+import { holds, observeOp, severalOp, store } from './ops.ts';
 import {
   ENTRIES,
   PAGES,
@@ -354,7 +354,7 @@ class World {
       }
       case 'deref-write': {
         const word = this.pointee(local);
-        if (word) yield* mem.WRITE_ONCE(word, this.value(stmt.value, local));
+        if (word) yield* store(word, this.value(stmt.value, local), this.usesTables && memory);
         break;
       }
       case 'free':

@@ -1,7 +1,8 @@
 import type { Reader } from '../../src/machine/cells.ts';
 import type { Machine } from '../../src/machine/machine.ts';
-import type { Word } from '../../src/machine/memory.ts';
-import { defineOp } from '../../src/machine/op.ts';
+import type { Memory, Word } from '../../src/machine/memory.ts';
+import { defineOp, type Steps } from '../../src/machine/op.ts';
+import { WRITE_ONCE, write_entry } from '../../src/machine/ops/memory.ts';
 import type { Condition, Micro } from './spec.ts';
 
 /** Ops that only generated programs have: a step that does several things at once, and an observer's. */
@@ -100,3 +101,9 @@ export const observeOp = defineOp('observe', {
     return undefined;
   },
 });
+
+/** A store through a pointer; it may lead to a table (then `entries`), to which nobody stores plain words. */
+export function* store(word: Word, value: number, entries: Memory | false): Steps<void> {
+  if (!entries) yield* WRITE_ONCE(word, value);
+  else yield* write_entry(word, entries.entry(BigInt(value) << 1n, 0)); // not present
+}

@@ -12,11 +12,19 @@ import {
   type Place,
 } from './entry-store.ts';
 
+import type { Machine } from '../machine.ts';
+import { refuseTable } from '../refusals.ts';
 import { followEntry } from './follow.ts';
 
 export type { Place } from './entry-store.ts';
 
 /** Plain and atomic accesses to words. Every one first follows its pointer: see `Machine.dereference`. */
+
+/** A store by an instruction that does not wait in a store buffer. */
+function put(m: Machine, word: Word, value: number): void {
+  refuseTable(word, m.levelOf(word.frame));
+  m.memory.store(word, value);
+}
 
 const readOp = defineOp('read', {
   ordering: 'none',
@@ -37,7 +45,7 @@ const exchangeOp = defineOp('xchg', {
   exec: (m, who, [word, value]: [Word, number]) => {
     if (!follow(m, who, word)) return 0;
     const old = m.memory.load(word);
-    m.memory.store(word, value);
+    put(m, word, value);
     return old;
   },
   describe: (_m, _who, _args, value) => ({ comment: `was ${String(value)}` }),
@@ -48,7 +56,7 @@ const compareOp = defineOp('cmpxchg', {
   exec: (m, who, [word, old, value]: [Word, number, number]) => {
     if (!follow(m, who, word)) return false;
     if (m.memory.load(word) !== old) return false; // a failed compare is a read
-    m.memory.store(word, value);
+    put(m, word, value);
     return true;
   },
   describe: (_m, _who, _args, value) => ({ comment: value === true ? 'true' : 'false' }),
@@ -59,7 +67,7 @@ const addOp = defineOp('add', {
   exec: (m, who, [word, amount]: [Word, number]) => {
     if (!follow(m, who, word)) return 0;
     const old = m.memory.load(word);
-    m.memory.store(word, old + amount);
+    put(m, word, old + amount);
     return old;
   },
 });
@@ -72,7 +80,7 @@ const addUnlessOp = defineOp('add_unless', {
     if (!follow(m, who, word)) return false;
     const old = m.load(who, word);
     if (old === unless) return false;
-    m.memory.store(word, old + amount);
+    put(m, word, old + amount);
     return true;
   },
   describe: (_m, _who, _args, value) => ({ comment: value === true ? 'true' : 'false' }),

@@ -3,8 +3,8 @@
  *
  *   node tools/compare.mjs [--programs N] [--model sc|tso] [--seed N] [--families a,b] [--max-runs N] [--show N]
  *
- * N programs in all, shared out among the families, and between the memory models unless one is named. The seed is printed; the same seed is the same
- * programs. Exit code 1 if any program differs; the first ones are made smaller and shown.
+ * N programs, shared out among the families, under each memory model, or under the one that is named. The seed
+ * is printed; the same seed is the same programs. Exit code 1 if any program differs; the first ones are made smaller and shown.
  */
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
@@ -52,7 +52,7 @@ if (models.some((name) => name !== 'sc' && name !== 'tso')) {
 }
 for (const model of models) {
   const { mismatches } = run({
-    programs: Math.ceil(number(values.programs, 'programs') / families.length / models.length),
+    programs: Math.ceil(number(values.programs, 'programs') / families.length),
     model,
     seed: number(values.seed, 'seed'),
     maxRuns: number(values['max-runs'], 'max-runs'),

@@ -1,85 +1,33 @@
 // "None" does not mean flushed.  linux mm/mprotect.c and mm/rmap.c, 2017.
-import { fails, fn, patch, returned, safe, scenario, type Steps, type Word } from 'gracewalk';
+import { entered, fails, fn, nop, patch, returned, safe, scenario, type Steps } from 'gracewalk';
 import { x86_64 } from 'gracewalk/arch';
 import {
-  READ_ONCE,
-  WRITE_ONCE,
-  arch_tlbbatch_add_pending,
-  arch_tlbbatch_flush,
-  flush_tlb_page,
-  folio_put,
-  kernel_of,
-  mm_find_pmd,
-  new_batch,
+  arch_flush_tlb_batched_pending,
+  flush_tlb_batched_pending,
+  mprotect,
+  new_file,
   new_mm,
-  new_page,
-  pte_none,
-  pte_off,
-  pte_offset_map_lock,
-  pte_page,
-  pte_unmap_unlock,
-  ptep_get,
-  ptep_get_and_clear,
-  translations_gone,
-  type Kernel,
+  new_page_of_file,
+  pmd_off,
+  shrink_folio_list,
+  user_store,
   type Mm,
+  type Page,
+  type Pmdp,
 } from 'gracewalk/linux';
 
 const ADDR = 0x1000;
 
 interface State {
-  readonly kernel: Kernel;
   readonly mm: Mm;
-  /** mm->tlb_flush_batched. */
-  readonly batched: Word;
-  /** What must be gone when it returns. */
-  readonly before: { readonly source: number; readonly bits: bigint };
+  readonly pmdp: Pmdp;
+  readonly X: Page;
 }
 
-/** Reclaim: clears the entry under the lock, and flushes once for many pages, later. */
-const shrink_folio_list = fn(function* shrink_folio_list(state: State): Steps<void> {
-  const { kernel, mm, batched } = state;
-  const batch = new_batch(kernel);
-  const pmdp = yield* mm_find_pmd(mm, ADDR);
-  const locked = pmdp && (yield* pte_offset_map_lock(mm, pmdp, ADDR));
-  if (!locked) return;
-  const pte = yield* ptep_get_and_clear(locked.ptep);
-  if (!pte_none(pte)) {
-    yield* arch_tlbbatch_add_pending(batch, mm);
-    yield* WRITE_ONCE(batched, 1);
-  }
-  yield* pte_unmap_unlock(locked.ptl);
-  if (pte_none(pte)) return;
-  yield* arch_tlbbatch_flush(batch);
-  yield* folio_put(pte_page(pte));
-});
-
-/** The fix: others may have cleared entries and not flushed them yet. */
-const flush_tlb_batched_pending = fn(function* flush_tlb_batched_pending({
-  mm,
-  batched,
-}: State): Steps<boolean> {
-  if (!(yield* READ_ONCE(batched))) return false;
-  yield* flush_tlb_page(mm, ADDR);
-  yield* WRITE_ONCE(batched, 0);
-  return true;
-});
-
-/** Takes the page out of the address space: afterwards no CPU reaches it. */
-const zap_page = fn(function* zap_page(state: State): Steps<void> {
-  const { mm, before } = state;
-  const pmdp = yield* mm_find_pmd(mm, ADDR);
-  const locked = pmdp && (yield* pte_offset_map_lock(mm, pmdp, ADDR));
-  if (!locked) return;
-  yield* flush_tlb_batched_pending(state);
-  const pte = yield* ptep_get(locked.ptep);
-  if (!pte_none(pte)) {
-    yield* ptep_get_and_clear(locked.ptep);
-    yield* flush_tlb_page(mm, ADDR);
-  }
-  yield* pte_unmap_unlock(locked.ptl);
-  yield* translations_gone([before]);
-  if (!pte_none(pte)) yield* folio_put(pte_page(pte));
+/** A thread of the process: when mprotect() has returned, nobody stores to the page. */
+const protect_and_store = fn(function* protect_and_store({ mm, pmdp }: State): Steps<boolean> {
+  yield* mprotect(mm, pmdp, ADDR, { writable: true }, { writable: false });
+  return yield* user_store(mm, ADDR, 1n);
 });
 
 export default scenario<State>('reclaim-batch-vs-mprotect', {
@@ -95,36 +43,26 @@ export default scenario<State>('reclaim-batch-vs-mprotect', {
   machine: x86_64({ cpus: 2 }),
 
   setup(m) {
-    const X = new_page(m, 'X', 1); // the page cache keeps it
-    const mm = new_mm(m, 'mm', { [ADDR]: X }, { on: ['CPU1'] });
-    const ptep = pte_off(m, mm, ADDR);
-    const { bits } = m.memory.peekWide(m.memory.resolve(ptep));
-    return {
-      kernel: kernel_of(m),
-      mm,
-      batched: m.memory.variable('mm->tlb_flush_batched'),
-      before: { source: ptep.frame * 4096 + ptep.index * 8, bits },
-    };
+    const file = new_file(m, 'F', { shmem: false });
+    const X = new_page_of_file(m, 'X', file);
+    const mm = new_mm(m, 'mm', { [ADDR]: X }, { on: ['CPU1'], rwsem: file.i_mmap_rwsem });
+    return { mm, X, pmdp: pmd_off(m, mm, ADDR) };
   },
 
   run: {
-    CPU0: (state) => shrink_folio_list(state),
-    CPU1: (state) => zap_page(state),
+    CPU0: ({ mm, X }) => shrink_folio_list(mm, X),
+    CPU1: (state) => protect_and_store(state),
   },
 
   sometimes: {
-    'the other side makes up for a flush': returned(flush_tlb_batched_pending, true),
-    'nothing was put off': returned(flush_tlb_batched_pending, false),
+    'the other side makes up for a flush': entered('CPU1', arch_flush_tlb_batched_pending),
+    'the store faults': returned(user_store, false),
   },
 
   variants: {
     buggy: fails('stale-translation', {
       shows: ['bug:reclaim-batch-vs-mprotect'],
-      patches: [
-        patch(flush_tlb_batched_pending, function* () {
-          return false;
-        }),
-      ],
+      patches: [patch(flush_tlb_batched_pending, nop)],
     }),
     fixed: safe(),
   },

@@ -24,6 +24,7 @@ import {
   read_entry,
   replace_page,
   same,
+  set_tlb_ubc_flush_pending,
   type Mm,
   type MmOptions,
   type Page,
@@ -82,6 +83,7 @@ function* unmap({ mm, pmdp }: State) {
   const locked = yield* pte_offset_map_lock(mm, pmdp, ADDR);
   if (!locked) return null;
   const pte = yield* ptep_get_and_clear(locked.ptep);
+  if (pte.present) yield* set_tlb_ubc_flush_pending(mm);
   yield* pte_unmap_unlock(locked.ptl);
   return pte.present ? pte_page(pte) : null;
 }

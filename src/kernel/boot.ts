@@ -272,6 +272,7 @@ function load(
     ),
     tlb_gen: memory.variable(`${name}->context.tlb_gen`, 1),
     tlb_flush_pending: memory.variable(`${name}->tlb_flush_pending`),
+    tlb_flush_batched: memory.variable(`${name}->tlb_flush_batched`),
     write_protect_seq: memory.variable(`${name}->write_protect_seq`),
     has_pinned: memory.variable(`${name}->flags.MMF_HAS_PINNED`),
     pmd_huge_pte,

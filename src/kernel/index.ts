@@ -55,6 +55,7 @@ export * from './mm/gup-slow.ts';
 export * from './mm/anon-share.ts';
 export * from './mm/migrate.ts';
 export * from './mm/truncate.ts';
+export * from './mm/tlb-batched.ts';
 export * from './mm/try_to_unmap.ts';
 export * from './mm/vmscan.ts';
 export * from './mm/fault.ts';

@@ -49,6 +49,11 @@ export const flush_tlb_page = fn(function* flush_tlb_page(mm: Mm, addr: number):
   yield* flush_tlb_mm_range(mm, addr, addr + PAGE_SIZE, false);
 });
 
+/** Of the whole address space. */
+export const flush_tlb_mm = fn(function* flush_tlb_mm(mm: Mm): Steps<void> {
+  yield* flush_tlb_mm_range(mm, 0, Number.MAX_SAFE_INTEGER, true);
+});
+
 /** Of a range in which entries of upper tables may have been cleared, too. */
 export const flush_tlb_range = fn(function* flush_tlb_range(
   mm: Mm,

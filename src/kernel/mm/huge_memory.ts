@@ -4,8 +4,13 @@ import type { Steps } from '../../machine/op.ts';
 import { down_write, spin_lock, spin_unlock, up_write } from '../../machine/ops/locks.ts';
 import { read_entry, write_entry } from '../../machine/ops/memory.ts';
 import { free_frame } from '../../machine/ops/pages.ts';
-import { PAGE_SIZE } from './layout.ts';
-import { __tlb_remove_page, tlb_remove_tlb_entry, type MmuGather } from './mmu_gather-range.ts';
+import { sourceOf } from './layout.ts';
+import {
+  __tlb_remove_page,
+  tlb_found_cleared,
+  tlb_remove_tlb_entry,
+  type MmuGather,
+} from './mmu_gather-range.ts';
 import { tlb_finish_mmu, tlb_gather_mmu } from './mmu_gather.ts';
 import { NO_ENTRY, pointer_to } from './page-ref.ts';
 import {
@@ -74,10 +79,12 @@ const zap_leaf = fn(
     if (pmd_leaf(yield* pmdp_get(place))) {
       const entry = yield* pmdp_huge_get_and_clear(place);
       const size = 2 ** (mm.kernel.arch.levels[level]?.shift ?? 0);
-      const promised = { source: place.frame * PAGE_SIZE + place.index * 8, bits: entry.bits };
+      const promised = { source: sourceOf(place), bits: entry.bits };
       tlb_remove_tlb_entry(tlb, promised, Math.floor(addr / size) * size, size, level);
       if (level === 1) yield* zap_deposited_table(mm);
       __tlb_remove_page(tlb, pte_page(entry), false);
+    } else {
+      yield* tlb_found_cleared(tlb, sourceOf(place));
     }
     yield* spin_unlock(ptl);
   },

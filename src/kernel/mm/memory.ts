@@ -31,6 +31,7 @@ import { zap_huge_pmd } from './huge_memory.ts';
 import { PAGE_SIZE, sourceOf } from './layout.ts';
 import { try_get_and_clear_pmd, try_to_free_pte } from './pt_reclaim.ts';
 import { folio_remove_rmap_pte, unlink_vma } from './rmap.ts';
+import { flush_tlb_batched_pending } from './tlb-batched.ts';
 import type { Pmd, Pmdp, Ptep } from './types.ts';
 
 /**
@@ -107,6 +108,7 @@ export const zap_pte_range = fn(function* zap_pte_range(
   for (let at = addr; at < end;) {
     const locked = yield* pte_offset_map_lock(tlb.mm, pmdp, at);
     if (!locked) return false;
+    yield* flush_tlb_batched_pending(tlb.mm);
     let force_flush = false;
     let next = end;
     for (const [place, ptep] of entries(tlb, locked.ptep, at, end)) {

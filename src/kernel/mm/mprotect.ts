@@ -3,12 +3,13 @@ import { fn, leaf } from '../../machine/fn.ts';
 import type { Steps } from '../../machine/op.ts';
 import { down_write, up_write } from '../../machine/ops/locks.ts';
 import { xchg_entry } from '../../machine/ops/memory.ts';
-import { tlb_remove_tlb_entry } from './mmu_gather-range.ts';
+import { tlb_found_cleared, tlb_remove_tlb_entry } from './mmu_gather-range.ts';
 import { tlb_finish_mmu, tlb_gather_mmu } from './mmu_gather.ts';
 import { pte_offset_map_lock, pte_unmap_unlock } from './pgtable-generic.ts';
 import { NONE } from './pgtable-access.ts';
 import { ptep_get, set_pte_at } from './pgtable.ts';
 import { PAGE_SIZE, sourceOf } from './layout.ts';
+import { flush_tlb_batched_pending } from './tlb-batched.ts';
 import type { Mm, Pmdp, Pte, Ptep } from './types.ts';
 
 /**
@@ -17,6 +18,8 @@ import type { Mm, Pmdp, Pte, Ptep } from './types.ts';
  * Guarantee: when it returns, no CPU has permissions that were taken away, and no accessed or dirty bit was
  * lost. Mechanism: the entry is exchanged for none, so that hardware cannot set a bit in between; the new one
  * is stored; the flush comes when the page-table lock has been dropped.
+ * An entry that is empty already has nothing to flush: reclaim, which may have put off its flush, has said so
+ * (tlb-batched.ts).
  * What it is NOT: a flush between the two. For a lockless reader the entry goes from present to none to
  * present with nothing that waits for him (M2.7).
  *
@@ -57,10 +60,13 @@ export const mprotect = fn(function* mprotect(
   const locked = yield* pte_offset_map_lock(mm, pmdp, addr);
   if (locked) {
     const { ptep, ptl } = locked;
+    yield* flush_tlb_batched_pending(mm);
     if ((yield* ptep_get(ptep)).present) {
       const oldpte = yield* ptep_modify_prot_start(ptep);
       yield* ptep_modify_prot_commit(ptep, pte_modify(mm, oldpte, from, to));
       tlb_remove_tlb_entry(tlb, { source: sourceOf(ptep), bits: oldpte.bits }, addr, PAGE_SIZE, 0);
+    } else {
+      yield* tlb_found_cleared(tlb, sourceOf(ptep));
     }
     yield* pte_unmap_unlock(ptl);
   }

@@ -20,6 +20,7 @@ import {
   type MappedPte,
   type RmapPlace,
 } from './rmap.ts';
+import { set_tlb_ubc_flush_pending } from './tlb-batched.ts';
 import type { Mm } from './types.ts';
 
 /**
@@ -32,7 +33,7 @@ import type { Mm } from './types.ts';
  * it sees the entry changed (I3).
  *
  * The flush may be deferred until the page is given back (TTU_BATCH_FLUSH); other CPUs may go on using the page
- * through their TLBs until then.
+ * through their TLBs until then. `mm->tlb_flush_batched` tells those who must not be left with that (tlb-batched.ts).
  *
  * Follows linux v6.12 mm/rmap.c (try_to_unmap_one, try_to_migrate_one).
  */
@@ -91,6 +92,7 @@ export const try_to_unmap_one = fn(function* try_to_unmap_one(
   if (!found) return true;
   yield* ptep_get_and_clear(found.ptep);
   deferred.push({ mm, address });
+  yield* set_tlb_ubc_flush_pending(mm);
   const isAnon = ((yield* folio_mapping(mm, page)) & PAGE_MAPPING_ANON) !== 0;
   const gone = !isAnon || (yield* try_to_discard(place, page, found));
   if (gone) {

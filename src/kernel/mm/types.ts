@@ -84,6 +84,8 @@ export interface Mm {
   readonly tlb_gen: Word;
   /** mm->tlb_flush_pending: unmappings whose flush is still to come. */
   readonly tlb_flush_pending: Word;
+  /** mm->tlb_flush_batched: cleared entries whose flush reclaim has put off, and how many of them are flushed. */
+  readonly tlb_flush_batched: Word;
   /** mm->write_protect_seq: odd while fork() write-protects. */
   readonly write_protect_seq: Word;
   /** MMF_HAS_PINNED of mm->flags: something was pinned at some time. */

@@ -19,6 +19,7 @@ import {
   set_pte_at,
 } from './pgtable.ts';
 import { folio_add_rmap_pte, folio_remove_rmap_pte, mm_find_pmd } from './rmap.ts';
+import { flush_tlb_batched_pending } from './tlb-batched.ts';
 import type { Mm, Pte } from './types.ts';
 
 /**
@@ -58,10 +59,14 @@ export const change_pte_range = fn(function* change_pte_range(
   const pmdp = yield* mm_find_pmd(mm, addr);
   const locked = pmdp && (yield* pte_offset_map_lock(mm, pmdp, addr));
   if (!locked) return false;
-  const oldpte = yield* ptep_get_and_clear(locked.ptep); // ptep_modify_prot_start()
-  yield* set_pte_at(locked.ptep, pte_wrprotect(mm, oldpte));
+  yield* flush_tlb_batched_pending(mm);
+  const { present, writable } = yield* ptep_get(locked.ptep);
+  if (present) {
+    const oldpte = yield* ptep_get_and_clear(locked.ptep); // ptep_modify_prot_start()
+    yield* set_pte_at(locked.ptep, pte_wrprotect(mm, oldpte));
+  }
   yield* pte_unmap_unlock(locked.ptl);
-  return oldpte.writable;
+  return present && writable;
 });
 
 /** The write fault on a read-only page. True: it was copied. */

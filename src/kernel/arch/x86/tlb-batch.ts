@@ -25,7 +25,7 @@ import { TLB_FLUSH_ALL, TLB_GENERATION_INVALID } from './tlbstate.ts';
  * those. It is for no address space and no generation: whoever is interrupted catches up with what he has
  * loaded (M4.6 takes "no generation" for an old one).
  * Assumes: nobody looks at the pages' entries and concludes from "none" that they are flushed; those who
- * would call flush_tlb_batched_pending().
+ * would call flush_tlb_batched_pending() (mm/tlb-batched.ts).
  *
  * Follows linux v6.12 arch/x86/mm/tlb.c (arch_tlbbatch_flush) and arch/x86/include/asm/tlbflush.h.
  */

@@ -15,7 +15,7 @@ import {
   ptep_get,
   pudp_get,
 } from './pgtable.ts';
-import type { Mm, Pmdp, Pte, Ptep, Vma } from './types.ts';
+import type { Mm, Pmdp, Pte, Vma } from './types.ts';
 
 /**
  * The reverse mapping: from a page to the entries that map it.
@@ -103,11 +103,11 @@ export interface MappedPte extends LockedPte {
 
 /** check_pte(): the entry, if it maps the page. */
 const check_pte = fn(
-  function* check_pte(page: Page, ptep: Ptep): Steps<Pte | null> {
-    const pte = yield* ptep_get(ptep);
+  function* check_pte(page: Page, locked: LockedPte): Steps<Pte | null> {
+    const pte = yield* ptep_get(locked.ptep);
     return pte.present && pte_page(pte).frame === page.frame ? pte : null;
   },
-  { hidden: true, protects: { what: 'check_pte()', without: (_page, ptep) => ptep_get(ptep) } },
+  { hidden: true, protects: { what: 'check_pte()', without: (_page, { ptep }) => ptep_get(ptep) } },
 );
 
 /** page_vma_mapped_walk(): the entry at the place, locked, or null if it does not map the page by now. */
@@ -119,7 +119,7 @@ export const page_vma_mapped_walk = fn(function* page_vma_mapped_walk(
   if (!pmdp || !(yield* pmdp_get_lockless(pmdp)).table) return null;
   const locked = yield* pte_offset_map_lock(mm, pmdp, address);
   if (!locked) return null;
-  const pte = yield* check_pte(page, locked.ptep);
+  const pte = yield* check_pte(page, locked);
   if (pte) return { ...locked, pmdp, pte };
   yield* pte_unmap_unlock(locked.ptl);
   return null;

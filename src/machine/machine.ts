@@ -52,10 +52,10 @@ export interface Sanitizer {
    */
   torn?(machine: Machine, who: Actor, frame: number, what: string): boolean;
   /** Hardware has set a mark (accessed, dirty) in an entry by itself. */
-  hardwareMarked?(machine: Machine, entry: Word): void;
+  hardwareMarked?(machine: Machine, entry: Word, before: Entry, after: Entry): void;
   /** A store of user code has reached memory. */
   userStored?(machine: Machine, who: Actor, store: UserStore): void;
-  /** A word of a page table was loaded. */
+  /** A 64-bit word was loaded from memory, not from a store buffer. */
   entryRead?(machine: Machine, who: Actor, word: Word): void;
   /** A word of a page table was stored to by somebody who was not told what it replaced. */
   entryReplaced?(machine: Machine, who: Actor, word: Word, before: Entry, after: Entry): void;
@@ -281,7 +281,10 @@ export class Machine {
 
   loadWide(who: Actor, word: Word): Entry {
     const own = this.buffers?.forwarded(this.cells, who, word);
-    if (own === undefined) return this.memory.loadWide(word);
+    if (own === undefined) {
+      for (const sanitizer of this.sanitizers) sanitizer.entryRead?.(this, who, word);
+      return this.memory.loadWide(word);
+    }
     const level = word.frame < 0 ? -1 : this.cells.peek(this.memory.info(word.frame).level);
     return this.memory.entry(own.bits, own.generation, level);
   }

@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { access_load, access_store } from '../../src/machine/ops/access.ts';
+import { join } from '../../src/machine/ops/control.ts';
 import { storeOnDisk, write_disk } from '../../src/machine/ops/disk.ts';
 import { WRITE_ONCE, read_entry, write_entry, xchg_entry } from '../../src/machine/ops/memory.ts';
 import { free_frame } from '../../src/machine/ops/pages.ts';
@@ -113,6 +114,22 @@ describe('a store that its address does not show', () => {
     ]);
   });
 
+  test('of two addresses of one page, in the order of a store buffer', () => {
+    const m = mapX({ cpus: ['CPU0'], loaded: [0], model: 'tso' });
+    const second = { ...m.tables[0]!, index: 1 };
+    m.machine.memory.storeWide(m.machine.memory.resolve(second), m.linked(0));
+    for (const address of [0, 0x1000]) keepStores(m.machine, m.root, address);
+    m.machine.cells.settle();
+    const program = tasks(m.machine, function* () {
+      yield* access_store(m.root, 0, 5n);
+      yield* access_store(m.root, 0x1000, 5n);
+      yield* xchg_entry(second, toOther(m));
+    });
+    expect(lost(program)).toEqual([
+      'lost-write: 0x1000 shows pud, which does not say what was stored there last.',
+    ]);
+  });
+
   test('nothing is found if the same page is mapped again', () => {
     expect(replaced((m) => write_entry(m.place(0), m.linked(0)))).toEqual([]);
   });
@@ -153,6 +170,53 @@ describe('lost dirty marks', () => {
       yield* read_entry(m.place(0));
       yield* write_entry(m.place(0), entry(m, 0n, DIRTY));
     });
+    expect(lost(program)).toEqual([]);
+  });
+});
+
+describe('who knows of a dirty mark', () => {
+  test('is told apart among more actors than a word has bits', () => {
+    const m = mapped(Array.from({ length: 34 }, (_, at) => `CPU${at}`));
+    const idle = function* (): Steps<void> {};
+    const program = tasks(
+      m.machine,
+      () => access_store(m.root, 0, 5n),
+      function* () {
+        yield* join(0);
+        yield* read_entry(m.place(0));
+      },
+      ...Array.from({ length: 31 }, () => idle),
+      function* () {
+        yield* join(1);
+        yield* write_entry(m.place(0), entry(m, 0n, DIRTY));
+      },
+    );
+    expect(lost(program)).toEqual([
+      'lost-dirty: CPU33 stores over pte[0], in which hardware has set the dirty mark of X meanwhile.',
+    ]);
+  });
+
+  test('still knows it when hardware sets the other mark', () => {
+    const m = mapped(['CPU0', 'CPU1']);
+    m.machine.memory.storeWide(
+      m.machine.memory.resolve(m.place(0)),
+      entry(m, 0n, DIRTY | ACCESSED),
+    );
+    m.machine.cells.settle();
+    const program = tasks(
+      m.machine,
+      function* () {
+        yield* access_store(m.root, 0, 5n);
+        yield* xchg_entry(m.place(0), entry(m, DIRTY, ACCESSED));
+        yield* broadcast_complete(null, null, null, true);
+        yield* access_load(m.root, 0);
+      },
+      function* () {
+        const { bits } = yield* read_entry(m.place(0));
+        if ((bits & DIRTY) === 0n) return;
+        yield* write_entry(m.place(0), m.machine.memory.entry(bits & ~DIRTY, 1, 0));
+      },
+    );
     expect(lost(program)).toEqual([]);
   });
 });

@@ -47,11 +47,11 @@ class Ways {
     this.address = address;
     this.write = write;
     const cpu = m.cpu(who.cpu);
-    for (const t of m.translations.all(cpu)) {
-      if (!this.covers(t) || !m.translations.usable(cpu, t)) continue;
-      if (t.isTable) this.walk(t, t.level - 1);
-      else this.cached(t);
-    }
+    const all = m.translations.all(cpu);
+    const kept = all.filter((t) => this.covers(t) && m.translations.usable(cpu, t));
+    // Leaves first: of two ways to the same end, what is told must not depend on how frames are numbered.
+    for (const t of kept) if (!t.isTable) this.cached(t);
+    for (const t of kept) if (t.isTable) this.walk(t, t.level - 1);
     const frame = m.cells.get(cpu.root);
     const generation = m.cells.peek(cpu.rootGeneration);
     this.walk({ frame, generation }, m.arch.levels.length - 1);
@@ -118,8 +118,10 @@ function translate(m: Machine, who: Actor, address: number, write: boolean): Wor
     // A table that was freed: the walk reads whatever is there now.
     if (!m.dereference(who, entry.frame, entry.generation, entry.name)) return null;
     if (marked !== null && page) {
-      storeEntry(m, who, entry, m.memory.entry(marked, page.generation, m.levelOf(entry.frame)));
-      for (const it of m.sanitizers) it.hardwareMarked?.(m, entry);
+      const before = m.memory.peekWide(entry);
+      const after = m.memory.entry(marked, page.generation, m.levelOf(entry.frame));
+      storeEntry(m, who, entry, after);
+      for (const it of m.sanitizers) it.hardwareMarked?.(m, entry, before, after);
     }
   }
   if (!page) return null;
@@ -160,7 +162,8 @@ const storeOp = defineOp('user_store', {
       m.memory.storeWide(word, value);
       for (const it of m.sanitizers) it.userStored?.(m, who, { root, address, bits });
     };
-    m.later(who, { name: 'user_store', word, value, act });
+    // One page may be mapped at several addresses: each store is to one of them.
+    m.later(who, { name: `user_store at ${root}/${address}`, word, value, act });
     return true;
   },
   waitsFor: () => 'its CPU to run the address space',

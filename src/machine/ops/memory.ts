@@ -174,7 +174,6 @@ const readEntryOp = defineOp('read_entry', {
   exec: (m, who, [place]: [Place]): Entry => {
     const word = m.memory.resolve(place);
     if (!followEntry(m, who, place)) return m.memory.entry(0n, 0);
-    for (const sanitizer of m.sanitizers) sanitizer.entryRead?.(m, who, word);
     return m.loadWide(who, word);
   },
   describe: (m, _who, _args, value) => ({ comment: m.describeEntry(value as Entry) }),

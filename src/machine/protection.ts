@@ -36,6 +36,11 @@ export function* holds(): Steps<boolean> {
   return true;
 }
 
+/** What is left of a question without which nothing stands in the way. */
+export function* no(): Steps<boolean> {
+  return false;
+}
+
 /** The name of a lock's class: `mm->mmap_lock` is mmap_lock, `ptl(pteA)` is ptl, `A.lock` is lock. */
 export function lockClass(lock: Word): string {
   const plain = lock.name.replaceAll(/\([^)]*\)|\[[^\]]*\]/g, '');

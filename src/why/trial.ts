@@ -34,8 +34,8 @@ export interface TrialOptions {
   readonly steps: number;
   /** Polled; the name of a limit that was hit, or null. */
   readonly watch: (soFar: { readonly runs: number; readonly steps: number }) => string | null;
-  /** Stop when all these effects have been found; null: go on to the end. */
-  readonly wanted: readonly string[] | null;
+  /** Stop when all these effects have been found, or `any` at all; null: go on to the end. */
+  readonly wanted: readonly string[] | 'any' | null;
   /**
    * Note where steps stand in the source, and check that actors are functions of what they receive. Takes ten
    * times as long; enough if it is done for one of many trials of the same actors.
@@ -92,7 +92,7 @@ class Tried implements Trial {
         const effects = [...soFar.violations.values()].map(({ violation }) =>
           effectOf(violation, known),
         );
-        if (wanted?.every((effect) => effects.includes(effect))) return 'found';
+        if (hasAll(effects, wanted)) return 'found';
         if (run && run.depth > LONGEST) return 'length';
         return watch({ runs: this.runs + soFar.runs, steps: this.steps + soFar.steps });
       },
@@ -110,6 +110,12 @@ class Tried implements Trial {
     if (run) this.protections = protectionsOf(run);
     this.unseen = built.stepSometimes.filter((title) => !built.seen.has(title));
   }
+}
+
+function hasAll(effects: readonly string[], wanted: TrialOptions['wanted']): boolean {
+  if (wanted === null) return false;
+  if (wanted === 'any') return effects.length > 0;
+  return wanted.every((effect) => effects.includes(effect));
 }
 
 /** Names of the frames that are page tables when the scenario begins, or were allocated as such so far. */

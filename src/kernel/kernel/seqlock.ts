@@ -1,3 +1,4 @@
+import { no } from '../../machine/protection.ts';
 import { fn } from '../../machine/fn.ts';
 import type { Word } from '../../machine/memory.ts';
 import type { Steps } from '../../machine/op.ts';
@@ -22,17 +23,13 @@ export const raw_read_seqcount = fn(
   { hidden: true },
 );
 
-function* unchanged(): Steps<boolean> {
-  return false;
-}
-
 /** Has the number changed since? */
 export const read_seqcount_retry = fn(
   function* read_seqcount_retry(seq: Word, start: number): Steps<boolean> {
     yield* smp_rmb();
     return (yield* READ_ONCE(seq)) !== start;
   },
-  { hidden: true, protects: { what: 'the re-check of the sequence count', without: unchanged } },
+  { hidden: true, protects: { what: 'the re-check of the sequence count', without: no } },
 );
 
 export const raw_write_seqcount_begin = fn(function* raw_write_seqcount_begin(

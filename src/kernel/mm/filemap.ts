@@ -1,4 +1,5 @@
 import { fn, leaf } from '../../machine/fn.ts';
+import { holds } from '../../machine/protection.ts';
 import type { Machine } from '../../machine/machine.ts';
 import type { Page, Word } from '../../machine/memory.ts';
 import type { Steps } from '../../machine/op.ts';
@@ -129,12 +130,12 @@ export const filemap_replace_folio = fn(function* filemap_replace_folio(
 });
 
 /** folio_trylock(): PG_locked, which says who may change what the folio is. */
-export const folio_trylock = leaf(function* folio_trylock(
-  kernel: Kernel,
-  page: Page,
-): Steps<boolean> {
-  return (yield* swap_word(kernel.folio(page).PG_locked, 1)) === 0;
-});
+export const folio_trylock = leaf(
+  function* folio_trylock(kernel: Kernel, page: Page): Steps<boolean> {
+    return (yield* swap_word(kernel.folio(page).PG_locked, 1)) === 0;
+  },
+  { protects: { what: 'the folio lock', everywhere: true, without: holds } },
+);
 
 export const folio_unlock = leaf(function* folio_unlock(kernel: Kernel, page: Page): Steps<void> {
   yield* write_word(kernel.folio(page).PG_locked, 0);

@@ -1,4 +1,4 @@
-import { holds } from '../../machine/protection.ts';
+import { holds, no } from '../../machine/protection.ts';
 import { fn, leaf } from '../../machine/fn.ts';
 import type { Entry, Page } from '../../machine/memory.ts';
 import type { Steps } from '../../machine/op.ts';
@@ -79,14 +79,14 @@ export const unpin_user_page = fn(function* unpin_user_page(mm: Mm, page: Page):
 });
 
 /** folio_maybe_dma_pinned(): of a small folio only a guess, because so many references look like a pin. */
-export const folio_maybe_dma_pinned = fn(function* folio_maybe_dma_pinned(
-  mm: Mm,
-  page: Page,
-): Steps<boolean> {
-  const folio = mm.kernel.folio(page);
-  if (yield* folio_test_large(mm, page)) return (yield* READ_ONCE(folio._pincount)) > 0;
-  return (yield* READ_ONCE(folio._refcount)) >= GUP_PIN_COUNTING_BIAS;
-});
+export const folio_maybe_dma_pinned = fn(
+  function* folio_maybe_dma_pinned(mm: Mm, page: Page): Steps<boolean> {
+    const folio = mm.kernel.folio(page);
+    if (yield* folio_test_large(mm, page)) return (yield* READ_ONCE(folio._pincount)) > 0;
+    return (yield* READ_ONCE(folio._refcount)) >= GUP_PIN_COUNTING_BIAS;
+  },
+  { protects: { what: 'folio_maybe_dma_pinned()', without: no } },
+);
 
 /** folio->mapping, which truncation sets to NULL at any moment. */
 export const folio_mapping = fn(
@@ -113,11 +113,6 @@ export const gup_fast_folio_allowed = fn(
   },
   { protects: { what: 'gup_fast_folio_allowed()', without: holds } },
 );
-
-/** What is left of a question without which nothing stands in the way. */
-function* no(): Steps<boolean> {
-  return false;
-}
 
 /** gup_must_unshare(): a read-only pin of an anonymous page that is not this process's alone would go stale. */
 export const gup_must_unshare = fn(

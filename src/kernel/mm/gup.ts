@@ -1,5 +1,5 @@
 import { fn } from '../../machine/fn.ts';
-import { holds } from '../../machine/protection.ts';
+import { holds, no } from '../../machine/protection.ts';
 import type { Entry, EntryPointer, Page } from '../../machine/memory.ts';
 import type { Steps } from '../../machine/op.ts';
 import { READ_ONCE, xchg } from '../../machine/ops/memory.ts';
@@ -138,12 +138,20 @@ export const gup_fast_pgd_range = fn(function* gup_fast_pgd_range(
   return yield* gup_fast_pte_range(mm, pmd, pmdp, addr, flags);
 });
 
+/** Is a fork() write-protecting pages at this moment? */
+const is_write_protecting = fn(
+  function* is_write_protecting(seq: number): Steps<boolean> {
+    return seq % 2 === 1;
+  },
+  { hidden: true, protects: { what: 'the test for an odd sequence count', without: no } },
+);
+
 /** gup_fast(): the walk and what it needs around it. Null where the slow path is needed. */
 export const gup_fast = fn(
   function* gup_fast(mm: Mm, addr: number, gup_flags: number): Steps<Page | null> {
     const pins = (gup_flags & FOLL_PIN) !== 0;
     const seq = pins ? yield* raw_read_seqcount(mm.write_protect_seq) : 0;
-    if (seq % 2 === 1) return null;
+    if (pins && (yield* is_write_protecting(seq))) return null;
     const flags = yield* local_irq_save(); // the walk's only protection: holds off flush IPIs and grace periods
     let page = yield* gup_fast_pgd_range(mm, addr, gup_flags);
     yield* local_irq_restore(flags);

@@ -194,7 +194,7 @@ export const unlink_vmas = fn(
       if (vma.start >= start && vma.end <= end) yield* unlink_vma(vma);
     }
   },
-  { hidden: true },
+  { hidden: true, protects: { what: 'unlink_vma()' } },
 );
 
 const free_pte_range = fn(function* free_pte_range(

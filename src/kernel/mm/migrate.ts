@@ -9,6 +9,7 @@ import {
   folio_unlock,
   type AddressSpace,
 } from './filemap.ts';
+import { vmf_pte_same } from './fault.ts';
 import {
   folio_get,
   folio_put,
@@ -17,7 +18,7 @@ import {
   memcpy_from_page,
   memcpy_to_page,
 } from './page-ref.ts';
-import { offset_lockless, pmdp_get_lockless, ptep_get, same, set_pte_at } from './pgtable.ts';
+import { offset_lockless, pmdp_get_lockless, set_pte_at } from './pgtable.ts';
 import { pte_lockptr } from './pgtable-generic.ts';
 import { make_migration_entry, mk_pte } from './pgtable-set.ts';
 import { folio_add_rmap_pte, mm_find_pmd, type RmapPlace } from './rmap.ts';
@@ -67,7 +68,7 @@ export const remove_migration_pte = fn(function* remove_migration_pte(
   const ptl = pte_lockptr(mm, pmd);
   const ptep = offset_lockless(mm, pmd, 0, address);
   yield* spin_lock(ptl);
-  if (same(yield* ptep_get(ptep), make_migration_entry(mm, old))) {
+  if (yield* vmf_pte_same(ptep, make_migration_entry(mm, old))) {
     yield* folio_get(page);
     yield* folio_add_rmap_pte(mm, page);
     yield* set_pte_at(ptep, mk_pte(mm, page, { writable: true }));

@@ -1,4 +1,5 @@
 import { fn } from '../../machine/fn.ts';
+import { no } from '../../machine/protection.ts';
 import type { Page } from '../../machine/memory.ts';
 import type { Steps } from '../../machine/op.ts';
 import { translations_cached, translations_gone, type Promised } from '../../machine/ops/tlb.ts';
@@ -97,7 +98,7 @@ export const tlb_delay_rmap = fn(
     tlb.delayed_rmap = true;
     return true;
   },
-  { hidden: true },
+  { hidden: true, protects: { what: 'tlb_delay_rmap()', without: no } },
 );
 
 /** Takes the pages that had to wait for the flush out of the reverse mapping. Under the page-table lock still. */

@@ -1,4 +1,5 @@
 import { fn, leaf } from '../../machine/fn.ts';
+import { no } from '../../machine/protection.ts';
 import type { Page } from '../../machine/memory.ts';
 import type { Steps } from '../../machine/op.ts';
 import { READ_ONCE, add_word } from '../../machine/ops/memory.ts';
@@ -54,7 +55,7 @@ export const mm_tlb_flush_pending = fn(
   function* mm_tlb_flush_pending(mm: Mm): Steps<boolean> {
     return (yield* READ_ONCE(mm.tlb_flush_pending)) > 0;
   },
-  { hidden: true },
+  { hidden: true, protects: { what: 'mm_tlb_flush_pending()', without: no } },
 );
 
 /** mm_tlb_flush_nested(): is there another unmapping besides the one that asks? */
@@ -62,7 +63,7 @@ export const mm_tlb_flush_nested = fn(
   function* mm_tlb_flush_nested(mm: Mm): Steps<boolean> {
     return (yield* READ_ONCE(mm.tlb_flush_pending)) > 1;
   },
-  { hidden: true },
+  { hidden: true, protects: { what: 'mm_tlb_flush_nested()', without: no } },
 );
 
 /** Begins an unmapping. */
@@ -132,7 +133,7 @@ export const tlb_flush_nested = fn(
     tlb.fullmm = true;
     tlb.freed_tables = true; // every level, walk caches and lazy CPUs included (M3.11)
   },
-  { hidden: true },
+  { hidden: true, onBehalf: true },
 );
 
 /** Ends an unmapping. */

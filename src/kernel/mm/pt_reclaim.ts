@@ -1,4 +1,5 @@
 import { fn } from '../../machine/fn.ts';
+import { holds } from '../../machine/protection.ts';
 import type { Steps } from '../../machine/op.ts';
 import { spin_lock, spin_trylock, spin_unlock } from '../../machine/ops/locks.ts';
 import { pmd_lockptr, pte_lockptr } from './pgtable-generic.ts';
@@ -39,6 +40,16 @@ export const try_get_and_clear_pmd = fn(function* try_get_and_clear_pmd(
   return pmdval;
 });
 
+/** Somebody may have filled the table since it was zapped. */
+const is_empty = fn(
+  function* is_empty(entries: readonly Ptep[]): Steps<boolean> {
+    let isEmpty = true;
+    for (const ptep of entries) isEmpty &&= pte_none(yield* ptep_get(ptep));
+    return isEmpty;
+  },
+  { hidden: true, protects: { what: 'the second look at the entries', without: holds } },
+);
+
 /** Unhooks the table that `entries` are all of, if they are none; null: it is in use, or gone. */
 export const try_to_free_pte = fn(function* try_to_free_pte(
   mm: Mm,
@@ -55,10 +66,7 @@ export const try_to_free_pte = fn(function* try_to_free_pte(
   }
   const ptl = pte_lockptr(mm, mapped.pmdval);
   yield* spin_lock(ptl);
-  let isEmpty = true;
-  for (const ptep of entries(mapped.ptep)) {
-    isEmpty &&= pte_none(yield* ptep_get(ptep));
-  }
+  const isEmpty = yield* is_empty(entries(mapped.ptep));
   if (isEmpty) yield* pmd_clear(pmdp);
   yield* pte_unmap();
   yield* spin_unlock(ptl);

@@ -101,6 +101,15 @@ export interface MappedPte extends LockedPte {
   readonly pte: Pte;
 }
 
+/** check_pte(): the entry, if it maps the page. */
+const check_pte = fn(
+  function* check_pte(page: Page, locked: LockedPte): Steps<Pte | null> {
+    const pte = yield* ptep_get(locked.ptep);
+    return pte.present && pte_page(pte).frame === page.frame ? pte : null;
+  },
+  { hidden: true, protects: { what: 'check_pte()', without: (_page, { ptep }) => ptep_get(ptep) } },
+);
+
 /** page_vma_mapped_walk(): the entry at the place, locked, or null if it does not map the page by now. */
 export const page_vma_mapped_walk = fn(function* page_vma_mapped_walk(
   page: Page,
@@ -110,8 +119,8 @@ export const page_vma_mapped_walk = fn(function* page_vma_mapped_walk(
   if (!pmdp || !(yield* pmdp_get_lockless(pmdp)).table) return null;
   const locked = yield* pte_offset_map_lock(mm, pmdp, address);
   if (!locked) return null;
-  const pte = yield* ptep_get(locked.ptep);
-  if (pte.present && pte_page(pte).frame === page.frame) return { ...locked, pmdp, pte };
+  const pte = yield* check_pte(page, locked);
+  if (pte) return { ...locked, pmdp, pte };
   yield* pte_unmap_unlock(locked.ptl);
   return null;
 });

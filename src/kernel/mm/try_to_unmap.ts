@@ -1,4 +1,5 @@
 import { fn } from '../../machine/fn.ts';
+import { holds } from '../../machine/protection.ts';
 import type { Page } from '../../machine/memory.ts';
 import type { Steps } from '../../machine/op.ts';
 import { READ_ONCE, WRITE_ONCE } from '../../machine/ops/memory.ts';
@@ -54,17 +55,17 @@ export const try_to_unmap_flush = fn(function* try_to_unmap_flush(
 });
 
 /** Do only the isolation and the mappings hold the page, and is it clean? Asked after the entry was cleared. */
-export const lazyfree_may_discard = fn(function* lazyfree_may_discard(
-  mm: Mm,
-  page: Page,
-): Steps<boolean> {
-  yield* smp_mb(); // the entry before the references, as in GUP-fast the other way round
-  const ref_count = yield* folio_ref_count(mm.kernel, page);
-  const map_count = yield* folio_mapcount(mm, page);
-  yield* smp_rmb(); // the references before the dirty flag: who drops one may have set it first
-  if (ref_count !== 1 + map_count) return false;
-  return (yield* READ_ONCE(mm.kernel.folio(page).PG_dirty)) === 0;
-});
+export const lazyfree_may_discard = fn(
+  function* lazyfree_may_discard(mm: Mm, page: Page): Steps<boolean> {
+    yield* smp_mb(); // the entry before the references, as in GUP-fast the other way round
+    const ref_count = yield* folio_ref_count(mm.kernel, page);
+    const map_count = yield* folio_mapcount(mm, page);
+    yield* smp_rmb(); // the references before the dirty flag: who drops one may have set it first
+    if (ref_count !== 1 + map_count) return false;
+    return (yield* READ_ONCE(mm.kernel.folio(page).PG_dirty)) === 0;
+  },
+  { protects: { what: 'lazyfree_may_discard()', without: holds } },
+);
 
 /** What try_to_unmap_one() does with lazily freed memory; true if the page is gone from there. */
 const try_to_discard = fn(function* try_to_discard(

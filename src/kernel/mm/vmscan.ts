@@ -1,4 +1,5 @@
 import { fn } from '../../machine/fn.ts';
+import { no } from '../../machine/protection.ts';
 import type { Page } from '../../machine/memory.ts';
 import type { Steps } from '../../machine/op.ts';
 import { READ_ONCE } from '../../machine/ops/memory.ts';
@@ -40,7 +41,7 @@ export const folio_test_dirty = fn(
   function* folio_test_dirty(mm: Mm, page: Page): Steps<boolean> {
     return (yield* READ_ONCE(mm.kernel.folio(page).PG_dirty)) === 1;
   },
-  { hidden: true },
+  { hidden: true, protects: { what: 'folio_test_dirty()', without: no } },
 );
 
 /** The references of the page cache and of who isolated the page. */

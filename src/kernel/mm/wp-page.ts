@@ -4,6 +4,7 @@ import type { Steps } from '../../machine/op.ts';
 import { down_read, up_read } from '../../machine/ops/locks.ts';
 import { allocate_frame } from '../../machine/ops/pages.ts';
 import { flush_tlb_page } from '../arch/flush.ts';
+import { vmf_pte_same } from './fault.ts';
 import { PAGE_SIZE } from './layout.ts';
 import { tlb_flush_range } from './mmu_gather-range.ts';
 import { mm_tlb_flush_pending, tlb_finish_mmu, tlb_gather_mmu } from './mmu_gather.ts';
@@ -15,7 +16,6 @@ import {
   pte_wrprotect,
   ptep_get,
   ptep_get_and_clear,
-  same,
   set_pte_at,
 } from './pgtable.ts';
 import { folio_add_rmap_pte, folio_remove_rmap_pte, mm_find_pmd } from './rmap.ts';
@@ -93,7 +93,7 @@ export const wp_page_copy = fn(function* wp_page_copy(
   const pmdp = yield* mm_find_pmd(mm, addr);
   const locked = pmdp && (yield* pte_offset_map_lock(mm, pmdp, addr));
   if (!locked) return false;
-  const isSame = same(yield* ptep_get(locked.ptep), orig_pte);
+  const isSame = yield* vmf_pte_same(locked.ptep, orig_pte);
   if (isSame) {
     yield* ptep_clear_flush(mm, addr, locked.ptep);
     yield* folio_add_rmap_pte(mm, copy);

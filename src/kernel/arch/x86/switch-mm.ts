@@ -52,6 +52,14 @@ export const cpumask_clear_cpu = leaf(function* cpumask_clear_cpu(
   yield* swap_word(mm.cpumask[cpu] as Word, 0);
 });
 
+/** Neither the old address space nor the new one: a flush of either finds this CPU. */
+const announce_switch = fn(
+  function* announce_switch(own: PerCpu): Steps<void> {
+    yield* WRITE_ONCE(own.loaded_mm, LOADED_MM_SWITCHING);
+  },
+  { hidden: true, protects: { what: 'LOADED_MM_SWITCHING' } },
+);
+
 /**
  * From here on no flush of `next` is missed: either it finds this CPU, or its generation is read here. Without
  * a next address space (init_mm) there is nothing to be found for.
@@ -62,7 +70,7 @@ export const start_receiving_flushes = fn(
     prev: Mm | undefined,
     next: Mm | null,
   ): Steps<number> {
-    yield* WRITE_ONCE(own.loaded_mm, LOADED_MM_SWITCHING);
+    yield* announce_switch(own);
     if (prev) yield* cpumask_clear_cpu(own.cpu, prev);
     if (!next) return TLB_GENERATION_INVALID;
     yield* cpumask_set_cpu(own.cpu, next); // the barrier

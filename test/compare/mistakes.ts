@@ -54,9 +54,11 @@ function silentInterruptEnable(program: Built): void {
 function naiveForwarding(program: Built): void {
   const { buffers, cells } = program.machine;
   if (buffers === null) throw new Error('there is nothing to forward');
-  const forwarded = buffers.forwarded.bind(buffers);
   const blind = { get: cells.peek.bind(cells) };
-  buffers.forwarded = (_read, who, word) => forwarded(blind, who, word);
+  const entries = buffers.forwarded.bind(buffers);
+  buffers.forwarded = (_read, who, word) => entries(blind, who, word);
+  const numbers = buffers.forwardedNumber.bind(buffers);
+  buffers.forwardedNumber = (_read, who, word) => numbers(blind, who, word);
 }
 
 export const planted: readonly PlantedMistake[] = [

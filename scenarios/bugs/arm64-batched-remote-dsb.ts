@@ -86,7 +86,7 @@ const zap_page = fn(function* zap_page(state: State): Steps<void> {
 export default scenario<State>('arm64-batched-remote-dsb', {
   title: 'arm64: a DSB waits for the TLBIs of its own CPU, and for no other',
   citation:
-    'linux commit 4b634918384c, "arm64/mm: Close theoretical race where stale TLB entry remains valid", 2025',
+    'linux commit 4b634918384c (the id is from memory), "arm64/mm: Close theoretical race where stale TLB entry remains valid", 2025',
   story:
     'Reclaim on arm64 issues a TLBI for every page and puts off the barrier that waits for them. Another thread that ' +
     'meets such an entry need not invalidate again, it was thought: a barrier is enough, the TLBI is under way. But a ' +

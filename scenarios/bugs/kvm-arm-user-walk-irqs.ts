@@ -55,7 +55,7 @@ const get_user_mapping_size = fn(function* get_user_mapping_size(mm: Mm): Steps<
 export default scenario<State>('kvm-arm-user-walk-irqs', {
   title: 'KVM on arm64: a stage-2 fault walks user page tables with interrupts on',
   citation:
-    'linux commit e86fc1a3a3e9, "KVM: arm64: Disable interrupts while walking userspace PTs", 2023',
+    'linux commit e86fc1a3a3e9 (the id is from memory), "KVM: arm64: Disable interrupts while walking userspace PTs", 2023',
   story:
     'To map a large block into the guest, the fault handler looks how large the mapping in the host is, and for that ' +
     'walks the page tables of the process without a lock. Such a walk is safe only with interrupts off, because that ' +

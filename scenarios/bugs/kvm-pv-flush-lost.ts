@@ -41,7 +41,8 @@ function* set_preempted_at_every_put(vcpu: PerCpu): Steps<void> {
 
 export default scenario<{ readonly mm: Mm }>('kvm-pv-flush-lost', {
   title: 'A guest TLB flush that the host never does',
-  citation: 'b043138246a4, 8c6de56a42e0 (2020), CVE-2019-3016',
+  citation:
+    'linux commits b043138246a4 (the id is from memory) and 8c6de56a42e0, CVE-2019-3016, 2020',
   story:
     'A guest that wants to flush the TLB of a vCPU does not interrupt it if the host has taken it off its ' +
     'processor: it sets KVM_VCPU_FLUSH_TLB in a byte that both sides share, and the host flushes before the ' +

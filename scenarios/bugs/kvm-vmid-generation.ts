@@ -50,7 +50,7 @@ const kvm_arch_vcpu_ioctl_run = fn(function* kvm_arch_vcpu_ioctl_run(
 export default scenario<State>('kvm-vmid-generation', {
   title: 'KVM on arm: two vCPUs of one VM run under two VMIDs',
   citation:
-    'linux commit fb544d1ca65a, "KVM: arm/arm64: Fix VMID alloc race by reverting to lock-less", 2018',
+    'linux commit fb544d1ca65a (the id is from memory), "KVM: arm/arm64: Fix VMID alloc race by reverting to lock-less", 2018',
   story:
     'When VMIDs run out a new generation begins, and every VM gets a new one at its next entry. A vCPU that finds ' +
     'the generation of its VM up to date enters without the lock. The generation was published before the VMID that ' +

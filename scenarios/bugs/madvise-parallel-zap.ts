@@ -26,7 +26,7 @@ const forget_and_look = fn(function* forget_and_look(mm: Mm): Steps<bigint | nul
 export default scenario<State>('madvise-parallel-zap', {
   title: 'madvise: the second of two MADV_DONTNEED returns before the first has flushed',
   citation:
-    'linux commit 99baac21e458, "mm: fix MADV_[FREE|DONTNEED] TLB flush miss problem", 2017',
+    'linux commit 99baac21e458 (the id is from memory), "mm: fix MADV_[FREE|DONTNEED] TLB flush miss problem", 2017',
   story:
     'MADV_DONTNEED takes mmap_lock for reading, so two threads can forget the same range at once. The first clears ' +
     'the entries and collects what it has to flush. The second finds them empty, has nothing to flush, and returns: ' +

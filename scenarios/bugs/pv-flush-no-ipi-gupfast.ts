@@ -25,7 +25,7 @@ interface State {
 export default scenario<State>('pv-flush-no-ipi-gupfast', {
   title: 'x86 on Hyper-V: the flush is a hypercall, which interrupts nobody',
   citation:
-    'linux commit 9e52fc2b50de, "x86/mm: Enable RCU based page table freeing (CONFIG_HAVE_RCU_TABLE_FREE=y)", 2017',
+    'linux commit 9e52fc2b50de (the id is from memory), "x86/mm: Enable RCU based page table freeing (CONFIG_HAVE_RCU_TABLE_FREE=y)", 2017',
   story:
     'On bare metal a flush is an interrupt, so GUP-fast needs nothing but interrupts off: the flush, and the free ' +
     'after it, wait. Hyper-V (and Xen, and KVM for a vCPU that is not running) flushes on behalf of the guest: the ' +

@@ -104,7 +104,7 @@ const kthread_use_mm = fn(function* kthread_use_mm({ mm, in_use }: State): Steps
 export default scenario<State>('radix-cpumask-trim', {
   title: 'powerpc radix: a CPU is struck off the mask after it has come back',
   citation:
-    'linux commit a665eec0a22e, "powerpc/64s/radix: Fix mm_cpumask trimming race vs kthread_use_mm", 2020',
+    'linux commit a665eec0a22e (the id is from memory), "powerpc/64s/radix: Fix mm_cpumask trimming race vs kthread_use_mm", 2020',
   story:
     'A process that has one thread left may forget the CPUs it once ran on, and flush locally from then on. The ' +
     'flushing CPU made the others drop the address space, and then cleared their bits itself. A kernel thread that ' +

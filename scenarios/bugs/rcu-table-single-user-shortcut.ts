@@ -31,7 +31,7 @@ const do_idle = fn(function* do_idle(kernel: Kernel): Steps<void> {
 export default scenario<State>('rcu-table-single-user-shortcut', {
   title: 'linux: with one user of the address space, a table was freed without a flush',
   citation:
-    'linux commit a6f572084fbe, "mm/tlb: Remove tlb_remove_table() non-concurrent condition", 2018',
+    'linux commit a6f572084fbe (the id is from memory), "mm/tlb: Remove tlb_remove_table() non-concurrent condition", 2018',
   story:
     'tlb_remove_table() had a short way: if mm_users was 1 nobody could be walking the tables, and the table went ' +
     'back to the allocator at once, before any invalidation. That counts software. A CPU that runs a kernel thread ' +

@@ -80,7 +80,7 @@ const switch_mm = fn(function* switch_mm(prev: Mm, next: Mm, cpu: number): Steps
 export default scenario<State>('riscv-asid-cpumask', {
   title: 'riscv: the mask says who runs an address space, not who has cached it',
   citation:
-    'linux commit 82dd33fde026, "riscv: asid: Fixup stale TLB entry cause application crash", 2023',
+    'linux commit 82dd33fde026, "riscv: asid: Fixup stale TLB entry cause application crash", 2023 (from memory, not confirmed)',
   story:
     'A hart that switches away from a process keeps what it cached of it under the ASID. It also left the mask to ' +
     'which fences are sent. When the process came back to the hart, with the same ASID, it went on with translations ' +

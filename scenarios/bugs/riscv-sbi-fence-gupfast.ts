@@ -23,7 +23,7 @@ interface State {
 export default scenario<State>('riscv-sbi-fence-gupfast', {
   title: 'riscv: the firmware fences harts that have interrupts off',
   citation:
-    'linux commit 69be3fb111e7, "riscv: enable MMU_GATHER_RCU_TABLE_FREE for SMP for all", 2024',
+    'linux commit 69be3fb111e7, "riscv: enable MMU_GATHER_RCU_TABLE_FREE for SMP", 2024 (from memory, not confirmed)',
   story:
     'GUP-fast walks with interrupts off and relies on a flush being an interrupt that it can hold off. On riscv ' +
     'the kernel asks the firmware for a remote fence, and the firmware interrupts the hart in machine mode, where ' +

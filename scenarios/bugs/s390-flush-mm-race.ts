@@ -56,7 +56,8 @@ const ptep_flush_lazy = fn(function* ptep_flush_lazy({ ptep, flush_mm }: State):
 
 export default scenario<State>('s390-flush-mm-race', {
   title: 's390: the flag for a flush that was put off is cleared after the flush',
-  citation: 'linux commit 60f07c8ec5fa, "s390/mm: fix race on mm->context.flush_mm", 2017',
+  citation:
+    'linux commit 60f07c8ec5fa, "s390/mm: fix race on mm->context.flush_mm", 2017 (from memory, not confirmed)',
   story:
     'An entry may be made invalid without a flush, with a flag that says so; whoever leaves the kernel flushes if the ' +
     'flag is set, and clears it. An entry made invalid between that flush and the clearing lost its flag: its flush ' +

@@ -1,6 +1,7 @@
 import { existsSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { GracewalkError } from '../base/errors.ts';
+import { suggest } from '../base/suggest.ts';
 import type { MemoryModel } from '../machine/store-buffers.ts';
 import { machineArch } from '../arch/machines.ts';
 import type { ExitCode } from './exit-code.ts';
@@ -82,8 +83,15 @@ function fileOf({ scenario }: ReplayWanted, file: string | undefined): string {
   if (builtIns.some(({ name }) => name === scenario)) return findScenario(scenario, builtIns, cwd);
   const here = resolve(cwd, `${scenario}.ts`);
   if (existsSync(here)) return here;
+  const meant = suggest(
+    scenario,
+    builtIns.map(({ name }) => name),
+  );
   throw new GracewalkError('E110', `no built-in scenario '${scenario}'`, {
     notes: [`nor is there a ${scenario}.ts here`],
-    help: 'name its file after the token: gracewalk replay TOKEN my-race.ts',
+    help:
+      meant === null
+        ? 'name its file after the token: gracewalk replay TOKEN my-race.ts'
+        : `did you mean ${meant}?  Of a file, name it after the token: gracewalk replay TOKEN my-race.ts`,
   });
 }

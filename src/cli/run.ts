@@ -33,7 +33,8 @@ async function runVerb(argv: readonly string[]): Promise<ExitCode> {
     // Commander ends this way when it has printed help or the version.
     const happy = error instanceof CommanderError && error.exitCode === 0;
     if (happy) await session.output.write(help);
-    else session.fail(reportError(error instanceof CommanderError ? usageError(error) : error));
+    else
+      session.fail(reportError(error instanceof CommanderError ? usageError(error, argv) : error));
     return session.finish();
   }
 }
@@ -47,6 +48,7 @@ function nothingToDo(program: Command): GracewalkError {
 
 /** Without this, a mistyped verb would be looked for among the scenarios. */
 function refuseUnknownVerb(argv: readonly string[]): void {
+  if (argv[0] === 'help') refuseHelpOn(argv[1]);
   const first = argv[0] ?? '';
   const verbAt = argv.findIndex((argument) => VERBS.includes(argument));
   if (first.startsWith('-')) {
@@ -63,6 +65,19 @@ function refuseUnknownVerb(argv: readonly string[]): void {
   });
 }
 
+/** Of `gracewalk help chck` commander says nothing. */
+function refuseHelpOn(verb: string | undefined): void {
+  if (verb === undefined || verb.startsWith('-') || VERBS.includes(verb)) return;
+  const meant = suggest(verb, VERBS);
+  throw new GracewalkError('E115', `there is no verb '${verb}' to print help for`, {
+    notes: [`verbs are ${VERBS.join(', ')}`],
+    help:
+      meant === null
+        ? `gracewalk explain ${verb} looks among functions and errors`
+        : `did you mean ${meant}?`,
+  });
+}
+
 function verbFirst(argv: readonly string[], at: number): never {
   const rest = argv.filter((_, index) => index !== at);
   throw new GracewalkError('E115', `the verb ${argv[at]} comes first`, {
@@ -71,12 +86,14 @@ function verbFirst(argv: readonly string[], at: number): never {
 }
 
 /** Commander's `error: unknown option '--widht'\n(Did you mean --width?)` in our form. */
-function usageError(error: CommanderError): GracewalkError {
+function usageError(error: CommanderError, argv: readonly string[]): GracewalkError {
   if (error.code === 'commander.conflictingOption') return conflict(error.message);
   const [what = '', hint] = error.message.replace(/^error: /, '').split('\n');
   const meant = hint === undefined ? null : /\(Did you mean (.*)\?\)/.exec(hint)?.[1];
   return new GracewalkError('E115', what.replace(/\.$/, ''), {
-    help: meant ? `did you mean ${meant}?` : 'gracewalk help VERB lists what a verb takes',
+    help: meant
+      ? `did you mean ${meant}?`
+      : `gracewalk help ${VERBS.find((verb) => verb === argv[0]) ?? 'VERB'} lists what ${VERBS.includes(argv[0] ?? '') ? 'it' : 'a verb'} takes`,
   });
 }
 

@@ -90,8 +90,10 @@ function answer(result: AskResult, options: AskTextOptions): string {
     diagram,
     ...(result.completions ? [text(consequence(result, result.completions))] : []),
     ...harm(result, options),
-    ...(result.waits.length > 0 ? ['', text(result.waits.join('  '))] : []),
-    '',
+    ...(result.waits.length > 0
+      ? [...(result.completions ? [''] : []), text(result.waits.join('  '))]
+      : []),
+    ...(result.completions || result.waits.length > 0 ? [''] : []),
     replay(result.token ?? '', options),
     '',
   ].join('\n');

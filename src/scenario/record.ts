@@ -83,8 +83,10 @@ export class Recorder {
     }
     if (hashNames(this.names.slice(first)) !== segment.hash) {
       const { name } = machine.actor(actor as number);
+      const last = this.steps.length;
+      const which = last === first + 1 ? `step ${last}` : `steps ${first + 1} to ${last}`;
       throw diverged(
-        `steps ${first + 1} to ${this.steps.length}: ${name} now does ${[...new Set(this.names.slice(first))].join(', ')}; the token's run did something else`,
+        `${which}: ${name} now does ${[...new Set(this.names.slice(first))].join(', ')}; the token's run did something else`,
       );
     }
   }

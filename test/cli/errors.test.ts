@@ -22,6 +22,10 @@ test('nothing to do', async () => {
     note: gracewalk check [options] [file...]
     note: gracewalk ask [options] <file> [diagram]
     note: gracewalk replay [options] <token> [file]
+    note: gracewalk why [options] <file> <variant>
+    note: gracewalk matrix [options] [file...]
+    note: gracewalk bugs [options] [id]
+    note: gracewalk new [options] [name]
     note: gracewalk decode [options] <arch> <value...>
     note: gracewalk walk [options] <image> [address]
     note: gracewalk explain [options] [name]
@@ -34,7 +38,8 @@ test('nothing to do', async () => {
 test('an unknown verb', async () => {
   expect(await complaint('chekc', fixture('counter'))).toMatchInlineSnapshot(`
     "error: 'chekc' is no verb, no file and no built-in scenario
-    note: verbs are check, ask, replay, decode, walk, explain, help
+    note: verbs are check, ask, why, replay, matrix, new, bugs, decode, walk,
+          explain, help
     help: did you mean check?                                           [E110]
     exit 2"
   `);
@@ -222,10 +227,10 @@ test('E107: an unknown expectation', async () => {
   expect(await complaint(fixture('counter'), '--expect', 'use-after-fre')).toMatchInlineSnapshot(`
     "error: bad --expect 'use-after-fre'
     note: it is safe, fails, or kinds of violation: use-after-free,
-          double-free, stale-translation, torn-entry, lost-write, lost-dirty,
-          wrong-page, refcount, leak, deadlock, livelock, sleep-in-atomic,
-          lock-order, lock-leak, irq-leak, rcu-misuse, unordered-access,
-          property
+          null-dereference, double-free, stale-translation, torn-entry,
+          lost-write, lost-dirty, wrong-page, refcount, leak, deadlock,
+          livelock, sleep-in-atomic, lock-order, lock-leak, irq-leak,
+          rcu-misuse, unordered-access, property
     help: did you mean use-after-free?                                  [E107]
     exit 2"
   `);

@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { expect, test } from 'vitest';
 import { commands } from '../../src/cli/program.ts';
-import { ROOT, gracewalk } from './gracewalk.ts';
+import { ROOT, complaint, gracewalk } from './gracewalk.ts';
 
 const VERBS = [
   'check',
@@ -70,4 +70,14 @@ function section(verb: string): string {
 test.each(VERBS)('the documentation has the options of %s, and no others', (verb) => {
   const documented = [...section(verb).matchAll(/^- `(--[\w-]+)/gm)].map(([, flag]) => flag);
   expect(new Set(documented)).toEqual(new Set(flags(verb)));
+});
+
+test('help on a verb that is none suggests the verb', async () => {
+  expect(await complaint(['help', 'chck'], ROOT)).toMatchInlineSnapshot(`
+    "error: there is no verb 'chck' to print help for
+    note: verbs are check, ask, why, replay, matrix, new, bugs, decode, walk,
+          explain, help
+    help: did you mean check?                                           [E115]
+    exit 2"
+  `);
 });

@@ -317,7 +317,7 @@ describe('errors', () => {
       help: leave --base out                                              [E115]
       exit 2
       error: required option '--arch <name>' not specified
-      help: gracewalk help VERB lists what a verb takes                   [E115]
+      help: gracewalk help walk lists what it takes                       [E115]
       exit 2"
     `);
   });

@@ -157,10 +157,10 @@ test.each(failing.map((result) => [key(result), result] as const))(
   },
 );
 
-/** The program as people run it: a process each, so one variant per scenario. */
-const firsts = failing.filter(
-  ({ scenario }, at) => failing.findIndex((other) => other.scenario === scenario) === at,
-);
+/** The program as people run it: a process each, so a variant of every eighth scenario. */
+const firsts = failing
+  .filter(({ scenario }, at) => failing.findIndex((other) => other.scenario === scenario) === at)
+  .filter((_result, at) => at % 8 === 0);
 
 test.each(firsts.map((result) => [key(result), result] as const))(
   '%s: the program draws the same bytes',

@@ -1,5 +1,4 @@
-import type { Program, StepCheck } from '../../src/explore/run.ts';
-import { WRITE, type Cells } from '../../src/machine/cells.ts';
+import type { Program } from '../../src/explore/run.ts';
 import { fn, type AnyFn } from '../../src/machine/fn.ts';
 import { joined, type Stored } from '../../src/machine/halves.ts';
 import { Machine } from '../../src/machine/machine.ts';
@@ -40,8 +39,11 @@ import type { SlabObject } from '../../src/machine/ops/slab.ts';
 import { queue_callback, rcu_nest, wait_grace_period } from '../../src/machine/ops/rcu.ts';
 import { smp_mb } from '../../src/machine/ops/store-buffer.ts';
 import * as tlb from '../../src/machine/ops/tlb.ts';
+import { write_disk } from '../../src/machine/ops/disk.ts';
 import { all_sanitizers } from '../../src/sanitizers/index.ts';
+import { age, flagsOf, keep } from './leaves.ts';
 import { holds, observeOp, severalOp, store } from './ops.ts';
+import { checksOf, type CheckMistakes } from './checks.ts';
 import {
   ENTRIES,
   PAGES,
@@ -55,14 +57,6 @@ import {
   type Value,
 } from './spec.ts';
 import { two_halves, two_levels } from './two-levels.ts';
-
-/** Deliberate mistakes in how checks are attached. */
-export interface CheckMistakes {
-  /** Checks read without recording. */
-  readonly peekingChecks?: boolean;
-  /** Checks are evaluated only after a writer of the words they last read. */
-  readonly asymmetricChecks?: boolean;
-}
 
 export interface Built extends Program {
   /** The `sometimes` conditions that were seen. */
@@ -87,7 +81,7 @@ interface Slab {
 class World {
   readonly machine: Machine;
   readonly seen: Set<string> = new Set();
-  private readonly words: readonly Word[];
+  readonly words: readonly Word[];
   private readonly locks: readonly Word[];
   private readonly pointers: readonly Word[];
   private readonly handlers: readonly AnyFn[];
@@ -121,6 +115,12 @@ class World {
     spec.pointing.forEach((name, at) => {
       if (name !== null) memory.storeWide(this.pointers[at]!, this.pointerTo(this.page(name)));
     });
+    if (spec.keeps)
+      keep(
+        this.machine,
+        this.page('R').frame,
+        PAGES.map((name) => this.page(name)),
+      );
     for (const [at, frame] of spec.mapped)
       memory.storeWide(this.entryWord(at), this.mapping(frame));
   }
@@ -173,7 +173,10 @@ class World {
   }
 
   private target(target: Target): Entry {
-    return target.to === 'none' ? this.machine.memory.entry(0n, 0) : this.mapping(target.frame);
+    const { memory } = this.machine;
+    if (target.to === 'none') return memory.entry(0n, 0);
+    const { bits, generation } = this.mapping(target.frame);
+    return memory.entry(bits | flagsOf(target), generation);
   }
 
   private handler(body: readonly Stmt[], at: number): AnyFn {
@@ -520,6 +523,12 @@ class World {
         }
         break;
       }
+      case 'age':
+        yield* age(this.machine, this.entryWord(stmt.entry));
+        break;
+      case 'write-disk':
+        yield* write_disk(this.page(stmt.page), BigInt(local.number));
+        break;
       case 'gone':
         yield* tlb.translations_gone([...local.cleared]);
         break;
@@ -539,43 +548,6 @@ class World {
         throw new Error(`no meaning for ${stmt.op}`);
     }
   }
-
-  checks(spec: Spec, mistakes: CheckMistakes): StepCheck[] {
-    return spec.checks.map(({ actor, words, condition }, at) => {
-      const { cells } = this.machine;
-      const read = mistakes.peekingChecks
-        ? (word: number) => cells.peek(this.words[word]!.cell)
-        : (word: number) => cells.get(this.words[word]!.cell);
-      const lastRead = cells.allocate(-1);
-      return (machine, step) => {
-        if (mistakes.asymmetricChecks) {
-          const mask = cells.peek(lastRead);
-          if (!words.some((word) => mask & (1 << word) && wrote(cells, this.words[word]!))) return;
-        } else if (step.who.index !== actor) return;
-        let mask = 0;
-        const values = words.map((word) => () => {
-          mask |= 1 << word;
-          return read(word);
-        });
-        const bad = holds(condition, values);
-        cells.poke(lastRead, mask);
-        if (!bad) return;
-        machine.violate({
-          kind: 'property',
-          actor: step.who.name,
-          object: `check ${at}`,
-          message: `${condition} of ${words.join()}`,
-          stops: false,
-        });
-      };
-    });
-  }
-}
-
-/** Has the step being recorded written the word? */
-function wrote(cells: Cells, word: Word): boolean {
-  const at = cells.head[word.cell]!;
-  return at >= cells.start && cells.kind[at] === WRITE;
 }
 
 /** A fresh machine with the program on it. */
@@ -595,6 +567,6 @@ export function build(spec: Spec, mistakes: CheckMistakes = {}): Built {
     begin: () => world.body(body),
   }));
   world.boot(spec);
-  const stepChecks = world.checks(spec, mistakes);
+  const stepChecks = checksOf(machine, world.words, spec.checks, mistakes);
   return { machine, actors, patches: new Map(), traced: false, stepChecks, seen: world.seen };
 }

@@ -1,6 +1,7 @@
 import type { Engine } from '../../src/explore/explore.ts';
 import type { PlantedMistakes } from '../../src/explore/source-sets.ts';
-import { build, type Built, type CheckMistakes } from './build.ts';
+import { build, type Built } from './build.ts';
+import type { CheckMistakes } from './checks.ts';
 import { difference, outcomesOf, type Outcomes } from './outcomes.ts';
 import { text, type ActorSpec, type Spec, type Stmt } from './spec.ts';
 

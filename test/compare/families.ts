@@ -43,6 +43,8 @@ export interface Family {
   readonly slab?: boolean;
   /** Entries are read and written by halves. */
   readonly split?: boolean;
+  /** No store of user code may be lost. */
+  readonly keeps?: boolean;
   /** A host actor with these statements, and virtual CPUs. */
   readonly host?: readonly (readonly [weight: number, make: Maker])[];
   readonly shared?: boolean;
@@ -222,6 +224,26 @@ const access: Maker = (r) => ({
   value: r.chance(0.5) ? value(r) : null,
 });
 
+/** Large pages and small ones, with marks and without. */
+const leafTarget = (r: Random, at: number): Target => {
+  if (r.chance(0.3)) return { to: 'none' };
+  const marked = r.chance(0.5) ? { marked: true } : {};
+  if (at >= 3) return { to: 'frame', frame: r.of(PAGES), ...marked };
+  if (r.chance(0.4)) return { to: 'frame', frame: r.of(['T', 'U']) };
+  return { to: 'frame', frame: r.of(PAGES), huge: true, ...marked };
+};
+const setLeaf: Maker = (r) => {
+  const at = entry(r);
+  return { op: 'set-entry', entry: at, target: leafTarget(r, at) };
+};
+const xchgLeaf: Maker = (r) => {
+  const at = entry(r);
+  const flush = r.chance(0.3) ? { flush: scope(r) } : {};
+  return { op: 'xchg-entry', entry: at, target: leafTarget(r, at), ...flush };
+};
+const age: Maker = (r) => ({ op: 'age', entry: entry(r) });
+const writeDisk: Maker = (r) => ({ op: 'write-disk', page: r.of(PAGES) });
+
 export const FAMILIES: Readonly<Record<string, Family>> = {
   memory: {
     actors: [2, 4],
@@ -381,6 +403,24 @@ export const FAMILIES: Readonly<Record<string, Family>> = {
     actors: [2, 3],
     length: [1, 3],
     statements: [...tableStatements, [14, access]],
+  },
+  leaves: {
+    tables: true,
+    keeps: true,
+    actors: [2, 3],
+    length: [1, 3],
+    statements: [
+      [10, access],
+      [3, setLeaf],
+      [4, xchgLeaf],
+      [3, age],
+      [1, writeDisk],
+      [2, broadcast],
+      [2, invalidate],
+      [2, loadRoot],
+      [2, freeNamed],
+      [1, gone],
+    ],
   },
   lookups: {
     tables: true,

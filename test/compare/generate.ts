@@ -39,6 +39,7 @@ function steps(stmt: Stmt, handlers: readonly (readonly Stmt[])[], created: numb
     case 'lookup':
       return 3 + all(stmt.body);
     case 'read-halves':
+    case 'age':
     case 'broadcast':
     case 'synchronize':
       return 2;
@@ -81,7 +82,7 @@ function stores(stmt: Stmt): number {
 }
 
 const BUFFERED: ReadonlySet<string> = new Set([
-  ...['write', 'publish', 'deref-write', 'set-entry', 'map-page', 'access', 'write-half'],
+  ...['write', 'publish', 'deref-write', 'set-entry', 'map-page', 'access', 'write-half', 'age'],
   ...['irq-off', 'preempt-off', 'rcu', 'call-rcu'],
 ]);
 
@@ -169,6 +170,7 @@ function draw(random: Random, family: string, limit: number, model: MemoryModel)
     checks,
     mapped: shape.tables ? tables(random) : [],
     ...(shape.split ? { split: true } : {}),
+    ...(shape.keeps ? { keeps: true } : {}),
     ...(shape.slab ? { slab: { typesafe: random.chance(0.5) } } : {}),
     pointing: shape.frames
       ? [random.chance(0.8) ? 'X' : null, random.chance(0.5) ? random.of(['X', 'Y']) : null]

@@ -29,7 +29,15 @@ export type Micro =
 export type LockMode = 'spin' | 'mutex' | 'read' | 'write' | 'try';
 
 /** What an entry of a page table is set to. */
-export type Target = { readonly to: 'none' } | { readonly to: 'frame'; readonly frame: string };
+export type Target =
+  | { readonly to: 'none' }
+  | {
+      readonly to: 'frame';
+      readonly frame: string;
+      /** A leaf of an upper table; marked as accessed and dirty. */
+      readonly huge?: boolean;
+      readonly marked?: boolean;
+    };
 
 export interface Scope {
   readonly root: string | null;
@@ -124,6 +132,10 @@ export type Stmt =
     }
   | { readonly op: 'lazy'; readonly on: boolean }
   | { readonly op: 'gone' }
+  /** Takes the accessed mark off an entry, by a load and a store. */
+  | { readonly op: 'age'; readonly entry: number }
+  /** The disk stores what was received last as the contents of a page. */
+  | { readonly op: 'write-disk'; readonly page: string }
   | {
       /** User code: a store of `value`, or a load. */
       readonly op: 'access';
@@ -188,6 +200,8 @@ export interface Spec {
   readonly actors: readonly ActorSpec[];
   /** Entries are read and written by halves. */
   readonly split?: boolean;
+  /** No store of user code may be lost: pages are those of files. */
+  readonly keeps?: boolean;
   /** There is a cache, with objects A and B allocated; is it type-stable? */
   readonly slab?: { readonly typesafe: boolean };
   /** Bodies of interrupt handlers and RCU callbacks. */
@@ -227,12 +241,17 @@ function entry(at: number): string {
   return `${table}[${index}]`;
 }
 
+function targetName(target: Target): string {
+  if (target.to === 'none') return 'none';
+  return `${target.frame}${target.huge ? ' huge' : ''}${target.marked ? ' marked' : ''}`;
+}
+
 function plain(item: unknown): string {
   if (item === null || item === undefined) return 'none';
   if (Array.isArray(item)) return `[${item.map(plain).join(' ')}]`;
   if (typeof item !== 'object') return JSON.stringify(item).replaceAll('"', '');
   if ('received' in item && 'plus' in item) return value(item as Value);
-  if ('to' in item) return 'frame' in item ? String(item.frame) : 'none';
+  if ('to' in item) return 'frame' in item ? targetName(item as Target) : 'none';
   return `{${Object.entries(item)
     .map(([name, part]) => `${name}:${plain(part)}`)
     .join(' ')}}`;

@@ -1,6 +1,11 @@
 import type { ArchDescriptor } from '../../src/machine/arch.ts';
 
-/** Two levels are enough for walk caches, and make short programs. */
+/** A leaf of the upper level: a page as large as a leaf table maps. */
+export const HUGE = 8n;
+/** What hardware marks: accessed, dirty. */
+export const MARKS = 6n;
+
+/** Two levels are enough for walk caches and huge pages, and make short programs. */
 export const two_levels: ArchDescriptor = {
   name: 'two_levels',
   title: 'two levels, for tests',
@@ -18,9 +23,10 @@ export const two_levels: ArchDescriptor = {
   },
   decode: (level, bits) => ({
     present: (bits & 1n) !== 0n,
-    table: (bits & 1n) !== 0n && level > 0,
+    table: (bits & 1n) !== 0n && level > 0 && (bits & HUGE) === 0n,
     none: bits === 0n,
     writable: true,
+    dirty: (bits & 4n) !== 0n,
     frame: Number(bits >> 12n),
   }),
   none: () => 0n,

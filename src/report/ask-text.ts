@@ -102,8 +102,12 @@ function answer(result: AskResult, options: AskTextOptions): string {
 function consequence(result: AskResult, { runs, kinds, exhaustive }: Completions): string {
   const have = `${counted(runs, 'run')} with this order`;
   if (kinds.length > 0) {
-    const which = exhaustive ? `Of ${have}, some end` : `Some runs end`;
-    return `And then ${kinds.join(', ')} can follow.  ${which} so, or are cut short by it.`;
+    const some = exhaustive ? `Of ${have}, some end` : `Some runs end`;
+    const only = exhaustive && runs === 1;
+    const which = only
+      ? 'The only run with this order ends so, or is cut short by it.'
+      : `${some} so, or are cut short by it.`;
+    return `And then ${kinds.join(', ')} can follow.  ${which}`;
   }
   if (exhaustive) return `Harmless: there are ${have}, and none violates anything.`;
   const limit = result.limit ? ` (${stoppedBy(result.limit)})` : '';

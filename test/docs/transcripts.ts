@@ -8,7 +8,7 @@ import { fileURLToPath } from 'node:url';
 export const ROOT: string = join(dirname(fileURLToPath(import.meta.url)), '..', '..');
 
 const BLOCK =
-  /^```console\n\$ (npx )?gracewalk ([^\n]*)\n([\s\S]*?)^```$|^```ts\n\/\/ ([a-z-]+\.ts)\b([\s\S]*?)^```$/gm;
+  /^```console\n\$ (npx )?gracewalk ([^\n]*)\n([\s\S]*?)^```$|^```(?:ts|text)\n(?:\/\/ )?([a-z-]+\.(?:ts|txt))\b([\s\S]*?)^```$/gm;
 
 /** Words of a command line in the quoting that our pages use. */
 function words(line: string): string[] {
@@ -47,7 +47,7 @@ export function withoutTimes(text: string): string {
 
 /**
  * The page with every transcript as the program prints it now. A token is that of the run shown before. A page
- * with a folder of its own has its scenario files (blocks that begin with `// name.ts`) written there first.
+ * with a folder of its own has its files (blocks that begin with `// name.ts` or `name.txt`) written there first.
  */
 export function executed(page: string, folder: string | null = null): string {
   let token = '';

@@ -1,6 +1,7 @@
 /**
  * What takes too long for every change: all known counts, the largest included, and a long comparison of the
- * engines with plain enumeration under both memory models. Exit code 1 if anything differs.
+ * engines with plain enumeration under both memory models; and which protections are needed. Exit code 1 if
+ * anything differs.
  *
  *   npm run nightly [-- --programs N] [--seed N]     N generated programs for each memory model
  */
@@ -33,3 +34,9 @@ for (const model of ['sc', 'tso']) {
   );
   if (status !== 0) process.exitCode = 1;
 }
+
+const { status } = spawnSync(process.execPath, ['tools/protections.mjs', '--check'], {
+  cwd: ROOT,
+  stdio: 'inherit',
+});
+if (status !== 0) process.exitCode = 1;

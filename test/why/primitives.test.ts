@@ -24,6 +24,7 @@ const NO_PROTECTION: Readonly<Record<string, readonly string[]>> = {
   'orders what x86 orders by itself; in the model it is no step, so nothing is known of it': [
     'smp_wmb',
     'smp_rmb',
+    'smp_mb__after_atomic',
   ],
   'waits for a value that the protocol needs to go on, or for an end that the scenario wants to see':
     ['spin_until', 'join'],

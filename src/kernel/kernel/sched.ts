@@ -11,7 +11,8 @@ import type { Kernel, Mm } from '../mm/types.ts';
  * Guarantee: user code runs in its own address space, and a kernel thread in whichever is loaded.
  * Mechanism: a kernel thread has none and borrows the last one (lazy TLB mode): coming back to the same
  * process then costs nothing. Only a task of another process loads another.
- * Why it suffices: a kernel thread uses no user address, so it may hold stale translations of them.
+ * Why it suffices: a kernel thread uses no user address, so it may hold stale translations of them; and so may
+ * a CPU that is about to switch, which has left the mask of the old address space while its root is loaded.
  * Assumes: the borrowed address space is kept by a reference of the run queue (mm_count), not modelled.
  *
  * Follows linux v6.12 kernel/sched/core.c, context_switch(). Registers and stacks are left out: the task of a
@@ -23,7 +24,7 @@ const leave_user_mode = leaf(
   function* leave_user_mode(): Steps<void> {
     yield* set_lazy(true);
   },
-  { event: 'runs a kernel thread' },
+  { event: 'leaves user mode' },
 );
 
 const exit_to_user_mode = leaf(
@@ -38,9 +39,9 @@ export const context_switch = fn(function* context_switch(
   kernel: Kernel,
   next: Mm | null,
 ): Steps<void> {
+  yield* leave_user_mode();
   const flags = yield* local_irq_save(); // rq->lock
   if (!next) {
-    yield* leave_user_mode();
     yield* enter_lazy_tlb(kernel);
   } else {
     yield* switch_mm_irqs_off(kernel, next);

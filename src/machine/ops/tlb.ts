@@ -138,7 +138,9 @@ function promiseGone(m: Machine, actor: string, source: number, bits: bigint): v
   for (const cpu of m.cpus) {
     for (const t of translations.held(cpu, frame)) {
       if (t.source !== source || t.bits !== bits) continue;
-      if (!translations.usable(cpu, t)) translations.doom(cpu, t);
+      // A table is still there, empty: harm comes when it is freed, which is looked at then, or to user code.
+      const used = translations.usable(cpu, t) && !(t.isTable && cells.get(cpu.lazy) === 1);
+      if (!used) translations.doom(cpu, t);
       else {
         const { name } = memory.info(frame);
         m.violate({

@@ -70,14 +70,15 @@ function shapeOf(node: TrieNode): Shape {
   return shape;
 }
 
-/** Functions whose first step this is, outermost first. A leaf is its own statement. */
+/** Functions whose first step this is, outermost first. A leaf is its own statement, unless it calls others. */
 function entered(node: TrieNode): string[] {
   const before = new Set<number>();
   for (let frame = node.parent?.frame ?? null; frame; frame = frame.up) before.add(frame.call);
   const names: string[] = [];
   for (let frame: Frame | null = node.frame; frame; frame = frame.up) {
     if (before.has(frame.call)) break;
-    if (!frame.fn.isLeaf && !frame.fn.options.hidden) names.unshift(frame.fn.title);
+    const isStatement = frame === node.frame && frame.fn.isLeaf;
+    if (!isStatement && !frame.fn.options.hidden) names.unshift(frame.fn.title);
   }
   return names;
 }
@@ -85,9 +86,10 @@ function entered(node: TrieNode): string[] {
 function returnsOf(node: TrieNode): readonly Sign[] {
   const known = returns.get(node);
   if (known) return known;
-  const signs = node.returned.flatMap(({ fn, value }): Sign[] => {
+  const signs = node.returned.flatMap(({ fn, value }, at): Sign[] => {
     const { title, isLeaf, options } = fn as Frame['fn'];
-    return isLeaf || options.hidden ? [] : [{ sign: 'returns', name: title, value }];
+    const isStatement = isLeaf && at === 0;
+    return isStatement || options.hidden ? [] : [{ sign: 'returns', name: title, value }];
   });
   returns.set(node, signs);
   return signs;

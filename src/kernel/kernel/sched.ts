@@ -39,8 +39,8 @@ export const context_switch = fn(function* context_switch(
   kernel: Kernel,
   next: Mm | null,
 ): Steps<void> {
-  yield* leave_user_mode();
   const flags = yield* local_irq_save(); // rq->lock
+  yield* leave_user_mode();
   if (!next) {
     yield* enter_lazy_tlb(kernel);
   } else {

@@ -1,7 +1,7 @@
 /**
  * Which protections does the protocol code need? Takes each away from every safe variant of the built-in
- * scenarios, and where it is needed in none, together with each other one in the smallest of those, until something goes wrong. Writes
- * scenarios/protections.json and, from that, docs/protections.md.
+ * scenarios, and where it is needed in none, together with each other one in the smallest of those, until
+ * something goes wrong. Writes scenarios/protections.json and, from that, docs/protections.md.
  *
  *   npm run protections                writes both, in two processes
  *   npm run protections -- --check     exit code 1 if they would change

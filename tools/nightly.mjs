@@ -40,3 +40,10 @@ const { status } = spawnSync(process.execPath, ['tools/protections.mjs', '--chec
   stdio: 'inherit',
 });
 if (status !== 0) process.exitCode = 1;
+
+const asked = spawnSync(
+  process.execPath,
+  ['node_modules/vitest/vitest.mjs', 'run', 'test/ask/round-trip.test.ts'],
+  { cwd: ROOT, stdio: 'inherit', env: { ...process.env, GRACEWALK_ALL: '1' } },
+);
+if (asked.status !== 0) process.exitCode = 1;

@@ -79,7 +79,10 @@ function counterexample({ scenario, variant, kind }: (typeof failing)[number]): 
   throw new Error(`${variant} does not fail`);
 }
 
-test.each(failing)('$id / $variant', (one) => {
+/** All of them in the nightly run (GRACEWALK_ALL); every sixth in the everyday one. */
+const asked = failing.filter((_one, at) => process.env.GRACEWALK_ALL !== undefined || at % 6 === 0);
+
+test.each(asked)('$id / $variant', (one) => {
   const { scenario, variant } = one;
   const run = counterexample(one);
   const drawn = (report: RunReport, layout: 'columns' | 'tagged'): string =>

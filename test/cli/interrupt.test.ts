@@ -98,8 +98,8 @@ test('an actor that loops without a yield cannot stop Ctrl-C', async () => {
         if (begun) return;
         begun = true;
         // The program says nothing meanwhile; the second Ctrl-C does not wait.
-        setTimeout(() => child.kill('SIGINT'), 1500);
-        setTimeout(() => child.kill('SIGINT'), 1700);
+        setTimeout(() => child.kill('SIGINT'), 4000);
+        setTimeout(() => child.kill('SIGINT'), 4300);
       };
     })(),
   });

@@ -100,31 +100,31 @@ test('E108: a patch of a function that is no kernel function', async () => {
 test('E108: a kind of violation that there is not', async () => {
   expect(await mistake('no-such-kind', { variants: "{ only: fails('use-after-fre') }" }))
     .toMatchInlineSnapshot(`
-    "error: no violation 'use-after-fre'
-      --> FOLDER/no-such-kind.ts:5:16
-    5 | export default scenario('no-such-kind', {
-      |                ^^^^^^^^
-    note: variant 'only'; known: use-after-free, double-free,
-          stale-translation, torn-entry, lost-write, lost-dirty, wrong-page,
-          refcount, leak, deadlock, livelock, sleep-in-atomic, lock-order,
-          lock-leak, irq-leak, rcu-misuse, unordered-access, property
-    help: did you mean 'use-after-free'?                                [E108]
-    exit 2"
-  `);
+      "error: no violation 'use-after-fre'
+        --> FOLDER/no-such-kind.ts:5:16
+      5 | export default scenario('no-such-kind', {
+        |                ^^^^^^^^
+      note: variant 'only'; known: use-after-free, null-dereference, double-free,
+            stale-translation, torn-entry, lost-write, lost-dirty, wrong-page,
+            refcount, leak, deadlock, livelock, sleep-in-atomic, lock-order,
+            lock-leak, irq-leak, rcu-misuse, unordered-access, property
+      help: did you mean 'use-after-free'?                                [E108]
+      exit 2"
+    `);
 });
 
 test('E108: a misspelt field', async () => {
   expect(await mistake('misspelt', { alway: "{ 'x is 0': (v) => v.read(v.s.x) === 0 }" }))
     .toMatchInlineSnapshot(`
-    "error: unknown field 'alway' in scenario misspelt
-      --> FOLDER/misspelt.ts:5:16
-    5 | export default scenario('misspelt', {
-      |                ^^^^^^^^
-    note: known: machine, model, config, alloc, setup, run, host, foreign,
-          always, sometimes, variants
-    help: did you mean 'always'?                                        [E108]
-    exit 2"
-  `);
+      "error: unknown field 'alway' in scenario misspelt
+        --> FOLDER/misspelt.ts:5:16
+      5 | export default scenario('misspelt', {
+        |                ^^^^^^^^
+      note: known: title, citation, story, machine, model, config, alloc, setup,
+            run, host, foreign, always, sometimes, variants, ask
+      help: did you mean 'always'?                                        [E108]
+      exit 2"
+    `);
 });
 
 test('E109: an unknown configuration name', async () => {

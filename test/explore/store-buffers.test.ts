@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { GracewalkError } from '../../src/base/errors.ts';
+import { new_page } from '../../src/kernel/boot.ts';
 import { explore } from '../../src/explore/explore.ts';
 import { fn } from '../../src/machine/fn.ts';
 import type { Machine } from '../../src/machine/machine.ts';
@@ -357,8 +358,9 @@ test('a store that lands in a page which was freed meanwhile is found where it l
 });
 
 test('a load that is wider than the buffered store waits for it', () => {
-  const { machine, place } = world('tso');
-  const word = machine.memory.resolve(place(0));
+  const { machine } = world('tso');
+  const { frame, generation } = new_page(machine, 'Z');
+  const word = machine.memory.at(frame * 4096, generation);
   const seen = ends(machine, function* () {
     yield* WRITE_ONCE(word, 0);
     return (yield* mem.read_entry(word)).bits;

@@ -25,7 +25,10 @@ export function looksLikePath(operand: string): boolean {
   return /\.[cm]?[jt]sx?$/.test(operand) || operand.includes('/') || operand.includes(sep);
 }
 
-/** What the operands stand for: absolute paths without repetition. No operands: every built-in scenario. */
+/**
+ * What the operands stand for: absolute paths without repetition. A folder stands for the scenarios in it and
+ * below; no operands for every built-in scenario.
+ */
 export function findScenarios(
   operands: readonly string[],
   folder: string,
@@ -41,8 +44,21 @@ export function findScenarios(
   const paths =
     operands.length === 0
       ? builtIns.map(({ path }) => path)
-      : operands.map((operand) => findScenario(operand, builtIns, cwd));
+      : operands.flatMap(
+          (operand) => scenariosIn(operand, cwd) ?? [findScenario(operand, builtIns, cwd)],
+        );
   return [...new Set(paths)];
+}
+
+/** The scenarios of a folder, or null if the operand is none. */
+function scenariosIn(operand: string, cwd: string): string[] | null {
+  const path = resolve(cwd, operand);
+  if (!looksLikePath(operand) || !existsSync(path) || !statSync(path).isDirectory()) return null;
+  const found = builtInScenarios(path);
+  if (found.length > 0) return found.map((scenario) => scenario.path);
+  throw new GracewalkError('E114', `no scenarios in ${operand}`, {
+    help: 'name a folder with scenario files: scenarios/mm',
+  });
 }
 
 export function findScenario(operand: string, builtIns: readonly BuiltIn[], cwd: string): string {

@@ -101,8 +101,8 @@ test.skipIf(isRoot && !nobodyCanRun())('E114: a file that cannot be read', async
   expect(code).toBe(2);
 });
 
-test('E114: a folder', async () => {
-  expect(await complaint('check', 'test/fixtures/cli')).toMatchInlineSnapshot(`
+test('E114: a folder where one file is needed', async () => {
+  expect(await complaint('ask', 'test/fixtures/cli')).toMatchInlineSnapshot(`
     "error: test/fixtures/cli is a folder
     help: name the files: test/fixtures/cli/*.ts                        [E114]
     exit 2"

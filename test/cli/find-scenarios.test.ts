@@ -96,5 +96,12 @@ test('what is not there is an error that helps', () => {
     check the path"
   `);
   expect(refusal('gup-fast.ts')).toContain('the built-in scenario is called gup-fast, without .ts');
-  expect(refusal('../here')).toContain('is a folder');
+});
+
+test('a folder stands for the scenarios in it and below, once each', () => {
+  expect(find('../scenarios/mm')).toEqual(['scenarios/mm/gup-fast.ts', 'scenarios/mm/twice.ts']);
+  expect(find('../scenarios/mm/', 'gup-fast')).toHaveLength(2);
+  expect(find('../scenarios')).toHaveLength(5);
+  mkdirSync(join(root, 'empty'), { recursive: true });
+  expect(refusal('../empty')).toContain('E114: no scenarios in ../empty');
 });

@@ -13,10 +13,6 @@ import { pte_free_tlb, tlb_flush_mmu } from './mmu_gather.ts';
 import { folio_mark_dirty, folio_test_anon } from './page-writeback.ts';
 import { pte_offset_map_lock, pte_unmap_unlock } from './pgtable-generic.ts';
 import {
-  offset_lockless,
-  p4dp_get,
-  pgd_offset,
-  pgdp_get,
   pmd_clear,
   pmd_leaf,
   pmd_none,
@@ -25,12 +21,11 @@ import {
   pte_page,
   ptep_get,
   ptep_get_and_clear,
-  pudp_get,
 } from './pgtable.ts';
 import { zap_huge_pmd } from './huge_memory.ts';
 import { PAGE_SIZE, sourceOf } from './layout.ts';
 import { try_get_and_clear_pmd, try_to_free_pte } from './pt_reclaim.ts';
-import { folio_remove_rmap_pte, unlink_vma } from './rmap.ts';
+import { folio_remove_rmap_pte, mm_find_pmd, unlink_vma } from './rmap.ts';
 import { flush_tlb_batched_pending } from './tlb-batched.ts';
 import type { Pmd, Pmdp, Ptep } from './types.ts';
 
@@ -46,18 +41,6 @@ import type { Pmd, Pmdp, Ptep } from './types.ts';
  *
  * Follows linux v6.12 mm/memory.c (zap_pte_range, free_pgtables, free_pgd_range).
  */
-
-/** The entry of the PMD level for `addr`, or null if there is no such table. */
-const find_pmd = fn(function* find_pmd(tlb: MmuGather, addr: number): Steps<Pmdp | null> {
-  const { mm } = tlb;
-  const pgd = yield* pgdp_get(pgd_offset(mm, addr));
-  if (!pgd.table) return null;
-  const p4d = yield* p4dp_get(offset_lockless(mm, pgd, 3, addr));
-  if (!p4d.table) return null;
-  const pud = yield* pudp_get(offset_lockless(mm, p4d, 2, addr));
-  if (!pud.table) return null;
-  return offset_lockless(mm, pud, 1, addr);
-});
 
 /** The entries for [addr, end) that can map something, with the table that `first`, the one for `addr`, is in. */
 function entries(tlb: MmuGather, first: Ptep, addr: number, end: number): [number, Ptep][] {
@@ -156,7 +139,7 @@ export const unmap_vmas = fn(function* unmap_vmas(
   const size = tableSize(tlb);
   for (let addr = start; addr < end; addr = (Math.floor(addr / size) + 1) * size) {
     const next = Math.min(end, (Math.floor(addr / size) + 1) * size);
-    const pmdp = yield* find_pmd(tlb, addr);
+    const pmdp = yield* mm_find_pmd(tlb.mm, addr);
     if (pmdp && !(yield* zap_pte_range(tlb, pmdp, addr, next, details))) {
       yield* zap_huge_pmd(tlb, pmdp, addr); // of a part of it the kernel splits it first
     }
@@ -202,7 +185,7 @@ const free_pte_range = fn(function* free_pte_range(
   base: number,
   size: number,
 ): Steps<void> {
-  const pmdp = yield* find_pmd(tlb, base);
+  const pmdp = yield* mm_find_pmd(tlb.mm, base);
   if (!pmdp) return;
   const pmd = yield* pmdp_get(pmdp);
   if (pmd_none(pmd) || pmd_leaf(pmd)) return;

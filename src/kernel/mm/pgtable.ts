@@ -151,10 +151,6 @@ export const pud_clear = leaf(function* pud_clear(pudp: EntryPointer): Steps<voi
 export const ptep_get_and_clear = leaf(function* ptep_get_and_clear(ptep: Ptep): Steps<Pte> {
   return yield* xchg_entry(ptep, NONE);
 });
-/** The same for a PMD entry. */
-export const pmdp_get_and_clear = leaf(function* pmdp_get_and_clear(pmdp: Pmdp): Steps<Pmd> {
-  return yield* xchg_entry(pmdp, NONE);
-});
 /** Replaces a PMD entry and returns what it was. */
 export const pmdp_establish = leaf(function* pmdp_establish(pmdp: Pmdp, pmd: Pmd): Steps<Pmd> {
   return yield* establish_entry(pmdp, pmd, 1);

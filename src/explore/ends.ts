@@ -47,7 +47,7 @@ function stuck(run: Run): Violation {
 
 function livelock(blocked: readonly Waiting[], loops: readonly Waiting[]): Violation {
   const rest = blocked.filter(({ retries }) => !retries);
-  const round = loops.map(({ name, what }) => `${name} tries again and again, and sees no ${what}`);
+  const round = loops.map(({ name, what }) => `${name} tries again and again, without ${what}`);
   const wait = rest.map(({ name, what }) => `${name} waits for ${what}`);
   return {
     kind: 'livelock',

@@ -116,6 +116,15 @@ class Ways {
 /** What a diagram says about the access that was just made. */
 const remarks: WeakMap<Machine, string> = new WeakMap();
 
+/**
+ * A violation of the second stage drops what the processor has cached for the address (Intel SDM vol. 3C,
+ * "Operations that Invalidate Cached Mappings"): else a guest could fault on an old entry for ever.
+ */
+function dropFaulting(m: Machine, who: Actor, walker: Walker, address: number): void {
+  if (walker.stage === 0) return;
+  m.translations.invalidate(who, walker, { start: address, end: address + 1, tables: true });
+}
+
 /** Translates, and returns the word that is accessed: null if there is none to access. */
 function translate(
   m: Machine,
@@ -136,7 +145,10 @@ function translate(
       for (const it of m.sanitizers) it.hardwareMarked?.(m, entry, before, after);
     }
   }
-  if (!page) return null;
+  if (!page) {
+    if (!entry) dropFaulting(m, who, walker, address);
+    return null;
+  }
   const { name } = m.memory.info(page.frame);
   const mark = marked === null ? '' : `, and hardware marks ${entry?.name ?? ''}`;
   remarks.set(m, `${entry ? '' : 'cached '}-> ${name}${mark}`);

@@ -62,6 +62,19 @@ const compareOp = defineOp('cmpxchg', {
   describe: (_m, _who, _args, value) => ({ comment: value === true ? 'true' : 'false' }),
 });
 
+const compareValueOp = defineOp('cmpxchg_word', {
+  ordering: 'full',
+  exec: (m, who, [word, old, value]: [Word, number, number]): number => {
+    if (!follow(m, who, word)) return old;
+    const before = m.memory.load(word);
+    if (before === old) put(m, word, value);
+    return before;
+  },
+  describe: (m, _who, [word], before) => ({
+    comment: `was ${m.memory.nameValue(word, before as number)}`,
+  }),
+});
+
 const addOp = defineOp('add', {
   ordering: 'full',
   exec: (m, who, [word, amount]: [Word, number]) => {
@@ -99,6 +112,11 @@ export function* swap_word(word: Word, value: number): Steps<number> {
 /** One atomic addition, for functions that are leaves themselves; returns the value before. */
 export function* add_word(word: Word, amount: number): Steps<number> {
   return yield* perform(addOp, [word, amount]);
+}
+
+/** cmpxchg(): stores `value` if the word says `old`; returns what it said. */
+export function* cmpxchg_word(word: Word, old: number, value: number): Steps<number> {
+  return yield* perform(compareValueOp, [word, old, value]);
 }
 
 /** A plain load that the compiler may not tear, fuse or repeat. */

@@ -1,0 +1,171 @@
+import { GracewalkError } from '../../../base/errors.ts';
+import type { Actor } from '../../../machine/actor.ts';
+import type { Machine } from '../../../machine/machine.ts';
+import { ALLOCATED, PAGE_SIZE, makeLife, type Page, type Word } from '../../../machine/memory.ts';
+import { STAGE, levelAt, stageNamed } from '../../../machine/stages.ts';
+import { indexAt } from '../../../machine/walk.ts';
+import type { Mm } from '../../mm/types.ts';
+import type { Kvm, KvmMmuOps, Memslots, Sptep, Vcpu } from './types.ts';
+import { OUTSIDE_GUEST_MODE, VCPU_MODES } from './vcpu.ts';
+
+/**
+ * Virtual machines as a scenario finds them. Nothing here is a step; it all happened before the first one.
+ */
+export interface VmOptions {
+  /** The CPUs that the threads of its vCPUs run on, one vCPU for each. */
+  readonly vcpus: readonly string[];
+  /** The kind of the guest's tables, by its name in `arch.seconds`; the first of them if not said. */
+  readonly tables?: string;
+  /** Its slots: the sets that there will be, the first one current. One slot for all of `mm` if not said. */
+  readonly memslots?: readonly Memslots[];
+  /** Guest frames that are mapped already, and every vCPU may have cached them: the entries' bits. */
+  readonly mapped?: Readonly<Record<number, { readonly page: Page; readonly bits: bigint }>>;
+  /** Guest frames for which there is a leaf table although it maps nothing. */
+  readonly tables_for?: readonly number[];
+  /** Level of the root: 1, a tree of two levels, if not said; 3 is all four. */
+  readonly root_level?: number;
+}
+
+/** A virtual machine whose memory is that of `mm`: guest frame n is the page at address n * PAGE_SIZE. */
+export function new_vm(
+  machine: Machine,
+  mm: Mm,
+  name: string,
+  mmu: KvmMmuOps,
+  options: VmOptions,
+): Kvm {
+  const { memory } = machine;
+  const { root_level = 1, mapped = {}, tables_for = [] } = options;
+  const tables = options.tables ?? machine.arch.seconds?.[0]?.name ?? 'second-stage';
+  const stage = stageNamed(machine.arch, tables);
+  const variable = (field: string, initial = 0): Word =>
+    memory.variable(`${name}->${field}`, initial);
+  const whole = [{ id: 0, base_gfn: 0, npages: 512, userspace_addr: 0 }];
+  const vcpus: Vcpu[] = [];
+  const tree = new Tree(machine, name, stage, root_level);
+  const kvm: Kvm = {
+    name,
+    machine,
+    kernel: mm.kernel,
+    mm,
+    stage,
+    tables,
+    root_level,
+    mmu_lock: variable('mmu_lock'),
+    mmu_invalidate_seq: variable('mmu_invalidate_seq'),
+    mmu_invalidate_in_progress: variable('mmu_invalidate_in_progress'),
+    mmu_invalidate_range_start: variable('mmu_invalidate_range_start'),
+    mmu_invalidate_range_end: variable('mmu_invalidate_range_end'),
+    mn_active_invalidate_count: variable('mn_active_invalidate_count'),
+    mn_invalidate_lock: variable('mn_invalidate_lock'),
+    memslot_sets: options.memslots ?? [whole],
+    memslots: variable('memslots'),
+    slots_lock: variable('slots_lock'),
+    root: tree.root,
+    mmu,
+    vcpus,
+  };
+  for (const gfn of tables_for) tree.table(gfn);
+  for (const [gfn, { page, bits }] of Object.entries(mapped)) tree.map(Number(gfn), page, bits);
+  options.vcpus.forEach((cpu, at) => vcpus.push(new_vcpu(machine, kvm, cpu, at)));
+  return Object.freeze(kvm);
+}
+
+function new_vcpu(machine: Machine, kvm: Kvm, cpu: string, at: number): Vcpu {
+  const found = machine.cpus.find(({ name }) => name === cpu);
+  if (!found) {
+    throw new GracewalkError('E117', `a vCPU of ${kvm.name} on ${cpu}, which there is not`, {
+      help: `the machine has ${machine.cpus.map(({ name }) => name).join(', ')}`,
+    });
+  }
+  const name = `vCPU${at}`;
+  const walker = machine.addWalker(name, kvm.stage);
+  // It has been in the guest before: what it may have cached then is still there, under its tag.
+  machine.translations.loadRoot(NOBODY, walker, kvm.root.frame, false);
+  machine.translations.loadRoot(NOBODY, walker, 0, false);
+  const { memory } = machine;
+  return Object.freeze({
+    name,
+    kvm,
+    cpu: found.index,
+    walker: walker.index,
+    mode: memory.variable(`${name}->mode`, OUTSIDE_GUEST_MODE, VCPU_MODES),
+    req_tlb_flush: memory.variable(`${name}->requests.KVM_REQ_TLB_FLUSH`),
+  });
+}
+
+const NOBODY: Actor = Object.freeze({
+  index: 0,
+  name: 'setup',
+  column: '',
+  cpu: -1,
+  kind: 'host',
+  daemon: true,
+  shared: false,
+  creator: -1,
+});
+
+/** The tables of a guest's second stage when the scenario begins. */
+class Tree {
+  readonly root: Page;
+  private readonly tables: Map<string, Page> = new Map();
+  private readonly machine: Machine;
+  private readonly base: number;
+  private readonly top: number;
+
+  constructor(machine: Machine, vm: string, stage: number, top: number) {
+    this.machine = machine;
+    this.base = stage * STAGE;
+    this.top = top;
+    this.root = this.make(machine.memory.frameByName.has('root') ? `root(${vm})` : 'root', top);
+    const roots = (machine.objects.get('roots') as number[] | undefined) ?? [];
+    machine.objects.set('roots', [...roots, this.root.frame]);
+  }
+
+  private make(name: string, level: number): Page {
+    const { cells, memory } = this.machine;
+    const info = memory.frame(name);
+    cells.values[info.life] = makeLife(1, ALLOCATED);
+    cells.values[info.level] = this.base + level;
+    cells.values[info.refcount.cell] = 1;
+    return memory.page(info.index, 1);
+  }
+
+  /** The leaf table that covers a guest frame. */
+  table(gfn: number): Page {
+    let table = this.root;
+    for (let level = this.top; level > 0; level--) table = this.below(table, level, gfn);
+    return table;
+  }
+
+  private below(table: Page, level: number, gfn: number): Page {
+    const { arch } = this.machine;
+    const { shift } = levelAt(arch, this.base + level);
+    const key = `${level}/${Math.floor((gfn * PAGE_SIZE) / 2 ** shift)}`;
+    const known = this.tables.get(key);
+    if (known) return known;
+    const made = this.make(`sp${this.tables.size === 0 ? '' : this.tables.size + 1}`, level - 1);
+    this.tables.set(key, made);
+    this.put(table, level, gfn, arch.table(this.base + level, made.frame));
+    return made;
+  }
+
+  map(gfn: number, { frame, generation }: Page, bits: bigint): void {
+    this.put(this.table(gfn), 0, gfn, bits, generation);
+    if (frame < 0) throw new RangeError(`guest frame ${gfn} maps nothing`);
+  }
+
+  private put(table: Page, level: number, gfn: number, bits: bigint, generation = 1): void {
+    const { arch, memory } = this.machine;
+    const index = indexAt(arch, this.base + level, gfn * PAGE_SIZE);
+    const word = memory.at(table.frame * PAGE_SIZE + index * 8, table.generation);
+    memory.storeWide(word, memory.entry(bits, generation, this.base + level));
+  }
+}
+
+/** Pointer to the entry of `level` for a guest frame in `table`. */
+export function sptep_at(kvm: Kvm, table: Page, level: number, gfn: number): Sptep {
+  const at = kvm.stage * STAGE + level;
+  const index = indexAt(kvm.machine.arch, at, gfn * PAGE_SIZE);
+  return Object.freeze({ frame: table.frame, generation: table.generation, index, level: at });
+}

@@ -1,0 +1,199 @@
+import { fn, leaf } from '../../../machine/fn.ts';
+import type { Steps } from '../../../machine/op.ts';
+import {
+  flush_walker,
+  guest_load,
+  guest_store,
+  vm_enter,
+  vm_exit,
+} from '../../../machine/ops/guest.ts';
+import { READ_ONCE, cmpxchg_word, swap_word, write_word } from '../../../machine/ops/memory.ts';
+import { local_irq_restore, local_irq_save } from '../../../machine/ops/processor.ts';
+import { AGAIN, retry } from '../../../machine/ops/retry.ts';
+import { smp_mb } from '../../../machine/ops/store-buffer.ts';
+import { smp_call_function_many } from '../../kernel/smp.ts';
+import type { Kvm, PageFault, RetPf, Vcpu } from './types.ts';
+
+/**
+ * Running a vCPU, and reaching one that runs.
+ *
+ * Guarantee: when kvm_flush_remote_tlbs() returns, no vCPU uses a translation from before the call, and none
+ * will. Mechanism: the flusher leaves a request and then looks whether the vCPU is in the guest; the vCPU says
+ * that it is in the guest and then looks for requests, interrupts off. With a full barrier between the two on
+ * both sides one of them sees the other: either the vCPU finds the request and flushes before it enters, or
+ * the flusher finds it in the guest and sends an interrupt, which makes it leave, and waits for that.
+ * Why interrupts off: the interrupt that comes after the look stays pending and ends the guest at once.
+ * Assumes: entries are changed before the call. The flush itself happens on the vCPU's own processor.
+ *
+ * Follows linux v6.12 virt/kvm/kvm_main.c (kvm_make_all_cpus_request, kvm_flush_remote_tlbs) and
+ * arch/x86/kvm/x86.c (vcpu_enter_guest, kvm_service_local_tlb_flush_requests); Documentation/virt/kvm/vcpu-requests.rst.
+ */
+export const OUTSIDE_GUEST_MODE = 0;
+export const IN_GUEST_MODE = 1;
+export const EXITING_GUEST_MODE = 2;
+export const READING_SHADOW_PAGE_TABLES = 3;
+
+export const VCPU_MODES: Readonly<Record<number, string>> = {
+  [OUTSIDE_GUEST_MODE]: 'OUTSIDE_GUEST_MODE',
+  [IN_GUEST_MODE]: 'IN_GUEST_MODE',
+  [EXITING_GUEST_MODE]: 'EXITING_GUEST_MODE',
+  [READING_SHADOW_PAGE_TABLES]: 'READING_SHADOW_PAGE_TABLES',
+};
+
+/** Leaves a request that the vCPU flushes before it runs in the guest again. */
+export const kvm_make_request = leaf(function* kvm_make_request(vcpu: Vcpu): Steps<void> {
+  yield* swap_word(vcpu.req_tlb_flush, 1); // set_bit(), a locked instruction
+});
+
+/** Is there a request? It is taken. */
+export const kvm_check_request = fn(
+  function* kvm_check_request(vcpu: Vcpu): Steps<boolean> {
+    if ((yield* READ_ONCE(vcpu.req_tlb_flush)) === 0) return false;
+    yield* kvm_clear_request(vcpu);
+    return true;
+  },
+  { onBehalf: true },
+);
+
+const kvm_clear_request = leaf(function* kvm_clear_request(vcpu: Vcpu): Steps<void> {
+  yield* swap_word(vcpu.req_tlb_flush, 0); // clear_bit(), and smp_mb__after_atomic()
+});
+
+/** Drops what the vCPU's processor has cached of the guest's second stage (INVEPT, a new ASID). */
+export const kvm_vcpu_flush_tlb_current = leaf(
+  function* kvm_vcpu_flush_tlb_current(vcpu: Vcpu): Steps<void> {
+    yield* flush_walker(vcpu.walker, null, null, null, true);
+  },
+  { protects: { what: 'kvm_vcpu_flush_tlb_current()' } },
+);
+
+/** What must be done before the guest runs. */
+export const kvm_service_local_tlb_flush_requests = fn(
+  function* kvm_service_local_tlb_flush_requests(vcpu: Vcpu): Steps<void> {
+    if (yield* kvm_check_request(vcpu)) yield* kvm_vcpu_flush_tlb_current(vcpu);
+  },
+);
+
+/** kvm_vcpu_exiting_guest_mode(): IN_GUEST_MODE becomes EXITING_GUEST_MODE; returns what it was. */
+export const kvm_vcpu_exiting_guest_mode = leaf(function* kvm_vcpu_exiting_guest_mode(
+  vcpu: Vcpu,
+): Steps<number> {
+  return yield* cmpxchg_word(vcpu.mode, IN_GUEST_MODE, EXITING_GUEST_MODE);
+});
+
+/** The handler of the interrupt that makes a vCPU leave the guest: that it came is all. */
+export const ack_kick = fn(function* ack_kick(): Steps<void> {});
+
+/** Asks all vCPUs for a flush, and waits until none is in the guest, or reads shadow tables, from before. */
+export const kvm_make_all_cpus_request = fn(function* kvm_make_all_cpus_request(
+  kvm: Kvm,
+): Steps<void> {
+  const kicked: number[] = [];
+  for (const vcpu of kvm.vcpus) {
+    yield* kvm_make_request(vcpu);
+    const mode = yield* kvm_vcpu_exiting_guest_mode(vcpu); // a full barrier
+    if (mode !== OUTSIDE_GUEST_MODE) kicked.push(vcpu.cpu);
+  }
+  yield* smp_call_function_many(kicked, ack_kick);
+});
+
+/** kvm_flush_remote_tlbs(): no vCPU uses what the tables said before the call. */
+export const kvm_flush_remote_tlbs = fn(
+  function* kvm_flush_remote_tlbs(kvm: Kvm): Steps<void> {
+    yield* kvm_make_all_cpus_request(kvm);
+  },
+  { protects: { what: 'kvm_flush_remote_tlbs()' } },
+);
+
+const set_mode = leaf(function* set_mode(vcpu: Vcpu, mode: number): Steps<void> {
+  yield* write_word(vcpu.mode, mode); // smp_store_release()
+});
+
+/** kvm_vcpu_exit_request(): must the guest not be entered after all? */
+export const kvm_vcpu_exit_request = fn(
+  function* kvm_vcpu_exit_request(vcpu: Vcpu): Steps<boolean> {
+    if ((yield* READ_ONCE(vcpu.mode)) === EXITING_GUEST_MODE) return true;
+    return (yield* READ_ONCE(vcpu.req_tlb_flush)) !== 0;
+  },
+  { protects: { what: 'kvm_vcpu_exit_request()', without: neverAsked } },
+);
+
+function* neverAsked(): Steps<boolean> {
+  return false;
+}
+
+/** An access of the guest: a load, or a store of `value`. */
+export interface GuestAccess {
+  readonly gpa: number;
+  readonly value?: bigint;
+}
+
+/** What came of it: the value loaded, or stored. Null: the second stage did not allow it. */
+type Accessed = bigint | true | null;
+
+const guest_runs = leaf(
+  function* guest_runs(vcpu: Vcpu): Steps<void> {
+    yield* vm_enter(vcpu.walker, vcpu.kvm.root);
+  },
+  { event: 'enters the guest' },
+);
+
+const guest_exits = leaf(
+  function* guest_exits(vcpu: Vcpu): Steps<void> {
+    yield* vm_exit(vcpu.walker);
+  },
+  { event: 'leaves the guest' },
+);
+
+const guest_reads = leaf(function* guest_reads(vcpu: Vcpu, gpa: number): Steps<bigint | null> {
+  const value = yield* guest_load(vcpu.walker, gpa);
+  return value && value.bits;
+});
+
+const guest_writes = leaf(function* guest_writes(
+  vcpu: Vcpu,
+  gpa: number,
+  value: bigint,
+): Steps<boolean> {
+  return yield* guest_store(vcpu.walker, gpa, value);
+});
+
+/** vcpu_enter_guest(): one stay in the guest, with one access. AGAIN: it was not entered. */
+export const vcpu_enter_guest = fn(function* vcpu_enter_guest(
+  vcpu: Vcpu,
+  { gpa, value }: GuestAccess,
+): Steps<Accessed | typeof AGAIN> {
+  yield* kvm_service_local_tlb_flush_requests(vcpu);
+  const flags = yield* local_irq_save();
+  yield* set_mode(vcpu, IN_GUEST_MODE);
+  yield* smp_mb(); // the mode is seen before requests are looked for
+  if (yield* kvm_vcpu_exit_request(vcpu)) {
+    yield* set_mode(vcpu, OUTSIDE_GUEST_MODE);
+    yield* local_irq_restore(flags);
+    return AGAIN;
+  }
+  yield* guest_runs(vcpu);
+  const done =
+    value === undefined
+      ? yield* guest_reads(vcpu, gpa)
+      : (yield* guest_writes(vcpu, gpa, value)) || null;
+  yield* guest_exits(vcpu);
+  yield* set_mode(vcpu, OUTSIDE_GUEST_MODE);
+  yield* local_irq_restore(flags); // the kick, if one came, is taken here
+  return done;
+});
+
+/**
+ * vcpu_run(): the guest makes one access, however often it has to fault for it. A fault that has to be tried
+ * again is no loop of KVM's: the guest is resumed and faults anew.
+ */
+export const vcpu_run = fn(function* vcpu_run(vcpu: Vcpu, access: GuestAccess): Steps<Accessed> {
+  return yield* retry(function* () {
+    const done = yield* vcpu_enter_guest(vcpu, access);
+    if (done !== null) return done;
+    const gfn = Math.floor(access.gpa / 4096);
+    const fault: PageFault = { gfn, write: access.value !== undefined, present: false };
+    const answer: RetPf = yield* vcpu.kvm.mmu.page_fault(vcpu, fault);
+    return answer === 'RET_PF_EMULATE' ? null : AGAIN;
+  });
+});

@@ -19,6 +19,7 @@ import {
   kvm_flush_remote_tlbs,
   kvm_service_local_tlb_flush_requests,
   kvm_vcpu_exit_request,
+  kvm_vcpu_flush_tlb_current,
   vcpu_run,
 } from '../../src/kernel/virt/kvm/vcpu.ts';
 import { all_sanitizers } from '../../src/sanitizers/index.ts';
@@ -96,8 +97,15 @@ describe('a page of the guest is freed', () => {
     const never_looks = patch(kvm_vcpu_exit_request, never);
     const gone = "stale-translation: X is gone, yet vCPU0's TLB may still map 0x0 to it.";
     expect(found(race(guest('ept'), true, [never_looks]))).toContain(gone);
-    const never_flushes = patch(kvm_service_local_tlb_flush_requests, function* () {});
-    expect(found(race(guest('ept'), true, [never_flushes]))).toContain(gone);
+    const no_flush = patch(kvm_vcpu_flush_tlb_current, function* () {});
+    expect(found(race(guest('ept'), true, [no_flush]))).toContain(gone);
+  });
+
+  test('the vCPU never does what was requested: it never gets into the guest', () => {
+    const never_serves = patch(kvm_service_local_tlb_flush_requests, function* () {});
+    const [livelock] = found(race(guest('ept'), true, [never_serves]));
+    expect(livelock).toContain('livelock: Nobody is left who could change it: CPU0 tries again');
+    expect(livelock).toContain('vCPU0->requests.KVM_REQ_TLB_FLUSH');
   });
 
   test('the mode is in the store buffer while it looks (tso)', () => {

@@ -7,7 +7,7 @@ import { powerpc_radix_descriptors } from './powerpc-radix.ts';
 import { riscv_descriptors } from './riscv.ts';
 import { s390_descriptor } from './s390.ts';
 import { x86_pae_descriptor } from './x86-pae.ts';
-import { x86_64_descriptor, x86_64_la57_descriptor } from './x86-64.ts';
+import { x86_64_descriptor, x86_64_la57_descriptor } from './x86-64-machine.ts';
 
 /** Every architecture that a machine can have, as `--machine` calls it. */
 export const MACHINE_ARCHS: readonly ArchDescriptor[] = [

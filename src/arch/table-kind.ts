@@ -163,11 +163,16 @@ function touchByBits(entry: Decoded, bits: bigint, write: boolean): bigint | nul
 }
 
 /** Sets and clears the bits that say `writable` and `dirty`, where the format has a bit for each. */
-function changeMarks({ format }: Decoded, bits: bigint, { writable, dirty }: LeafMarks): bigint {
+function changeMarks(
+  { format }: Decoded,
+  bits: bigint,
+  { writable, dirty, accessed }: LeafMarks,
+): bigint {
   const marks = {
     write: writable,
     'no-write': writable === undefined ? undefined : !writable,
     dirty,
+    accessed,
   };
   let after = bits;
   for (const { low, role } of format.fields) {
@@ -182,7 +187,7 @@ function changeMarks({ format }: Decoded, bits: bigint, { writable, dirty }: Lea
 /** The descriptor of a machine whose processors walk these tables. */
 export function machineOf(
   kind: TableKind,
-  rest: Pick<ArchDescriptor, 'flush' | 'weaklyOrdered' | 'config' | 'impossible'> &
+  rest: Pick<ArchDescriptor, 'flush' | 'weaklyOrdered' | 'config' | 'impossible' | 'seconds'> &
     Partial<Pick<ArchDescriptor, 'name' | 'title'>>,
 ): ArchDescriptor {
   const { name, title, levels, pageShift, access, hardware } = kind;
@@ -202,11 +207,11 @@ export function machineOf(
       const seen = known[level] as Map<bigint, DecodedEntry>;
       let entry = seen.get(bits);
       if (!entry) {
-        const { present, table, none, writable, dirty, frame } = kind.decode(level, bits);
+        const { present, table, none, writable, dirty, accessed, frame } = kind.decode(level, bits);
         const isLeaf = present && !table;
         const number = isLeaf ? Math.floor(frame / 2 ** (shiftOf(level) - pageShift)) : frame;
         const means = { present, table: present && table, none, writable, frame: number };
-        entry = Object.freeze({ ...means, dirty: dirty === true });
+        entry = Object.freeze({ ...means, dirty: dirty === true, accessed: accessed === true });
         seen.set(bits, entry);
       }
       return entry;

@@ -1,17 +1,8 @@
 import { linux, manual } from '../base/citation.ts';
-import type { ArchDescriptor } from '../machine/arch.ts';
-import { impossible } from './kconfig.ts';
 import { bit, bits, changed, format, ignored, zero } from './entry-format.ts';
-import {
-  ONE_WORD,
-  levelNames,
-  machineOf,
-  tableKind,
-  type Level,
-  type TableKind,
-} from './table-kind.ts';
+import { ONE_WORD, levelNames, tableKind, type Level, type TableKind } from './table-kind.ts';
 import { PAGE, PROTNONE, SWAP_FIELDS, TABLE, hidden, large } from './x86-entry.ts';
-import { X86_RULES, x86_config } from './x86-rules.ts';
+import { X86_RULES } from './x86-rules.ts';
 
 /**
  * x86-64, 4-level and 5-level paging. Where the kernel uses ignored bits, its names stand: those of 6.12,
@@ -170,11 +161,6 @@ function kind(name: string, title: string, top: number): TableKind {
 
 export const x86_64_tables: TableKind = kind('x86_64', 'x86-64', 3);
 export const x86_64_la57_tables: TableKind = kind('x86_64_la57', 'x86-64, 5 levels', 4);
-
-const machine = { flush: 'ipi', config: x86_config, impossible } as const;
-
-export const x86_64_descriptor: ArchDescriptor = machineOf(x86_64_tables, machine);
-export const x86_64_la57_descriptor: ArchDescriptor = machineOf(x86_64_la57_tables, machine);
 
 /*
  * Drawings, compared with the code by test/arch/drawings.test.ts.

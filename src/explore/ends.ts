@@ -2,6 +2,7 @@ import type { Actor } from '../machine/actor.ts';
 import type { TrieNode } from '../machine/coroutine.ts';
 import { TASK, isOut, type Cpu } from '../machine/cpu.ts';
 import type { ActorResult } from '../machine/machine.ts';
+import { isRetry } from '../machine/ops/retry.ts';
 import type { Violation } from '../machine/violation.ts';
 import type { Run, RunEnding } from './run.ts';
 
@@ -11,7 +12,7 @@ import type { Run, RunEnding } from './run.ts';
  * footprint. A run in which a violation stopped somebody is no complete run and is not judged.
  */
 export function endViolations(run: Run, ending: RunEnding): readonly Violation[] {
-  if (ending === 'deadlock') return [deadlock(run)];
+  if (ending === 'deadlock') return [stuck(run)];
   if (ending !== 'complete') return [];
   const { machine } = run;
   const results = finishedActors(run);
@@ -30,8 +31,11 @@ function finishedActors(run: Run): ActorResult[] {
   return results;
 }
 
-function deadlock(run: Run): Violation {
+/** Nobody can go on. If somebody would go round a loop for ever, it is a livelock: he never stops to wait. */
+function stuck(run: Run): Violation {
   const blocked = waiting(run);
+  const loops = blocked.filter(({ retries }) => retries);
+  if (loops.length > 0) return livelock(blocked, loops);
   return {
     kind: 'deadlock',
     actor: blocked.map(({ name }) => name).join(' and '),
@@ -41,10 +45,30 @@ function deadlock(run: Run): Violation {
   };
 }
 
+function livelock(blocked: readonly Waiting[], loops: readonly Waiting[]): Violation {
+  const rest = blocked.filter(({ retries }) => !retries);
+  const round = loops.map(({ name, what }) => `${name} tries again and again, and sees no ${what}`);
+  const wait = rest.map(({ name, what }) => `${name} waits for ${what}`);
+  return {
+    kind: 'livelock',
+    actor: loops.map(({ name }) => name).join(' and '),
+    object: loops.map(({ name }) => name).join(', '),
+    message: `Nobody is left who could change it: ${[...round, ...wait].join('; ')}.`,
+    stops: true,
+  };
+}
+
+interface Waiting {
+  readonly name: string;
+  readonly what: string;
+  /** It goes round a loop. */
+  readonly retries: boolean;
+}
+
 /** Every actor that cannot go on although it has not finished, and what it waits for. */
-export function waiting(run: Run): { readonly name: string; readonly what: string }[] {
+export function waiting(run: Run): Waiting[] {
   const { machine } = run;
-  const list: { name: string; what: string }[] = [];
+  const list: Waiting[] = [];
   run.order.forEach((index) => {
     const node = run.nodes[index];
     if (!node?.op || !run.isAlive(index) || run.enabled(index)) return;
@@ -55,7 +79,7 @@ export function waiting(run: Run): { readonly name: string; readonly what: strin
     const reason = paused
       ? withoutCpu(run, cpu, who)
       : (node.op.def.waitsFor?.(machine, who, node.op.args) ?? node.op.def.name);
-    list.push({ name: who.name, what: reason });
+    list.push({ name: who.name, what: reason, retries: !paused && isRetry(node.op.def) });
   });
   return list;
 }

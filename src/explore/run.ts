@@ -211,6 +211,7 @@ export class Run {
     this.silentAt[depth] = cells.silentTop;
     this.nodeAt[depth] = node;
     machine.outcome = outcome;
+    machine.actorOfStep = this.actorAt;
     if (machine.found.length > 0) machine.found.length = 0;
     if (machine.spawnedNow.length > 0) machine.spawnedNow.length = 0;
     cells.begin(depth);

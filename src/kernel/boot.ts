@@ -11,7 +11,8 @@ import {
   type Page,
   type Word,
 } from '../machine/memory.ts';
-import { indexAt, levelAt, walk } from '../machine/walk.ts';
+import { levelAt } from '../machine/stages.ts';
+import { indexAt, walk } from '../machine/walk.ts';
 import { cache_mm, load_mm, tlb_state } from './boot-tlb.ts';
 import { file_of, hold_pages } from './mm/filemap.ts';
 import { new_ptlocks, ptlock_alloc } from './mm/ptlock.ts';

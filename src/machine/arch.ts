@@ -30,11 +30,19 @@ export interface ArchDescriptor {
   readonly weaklyOrdered?: true;
   /** How a TLB shootdown reaches other CPUs. */
   readonly flush: Shootdown;
+  /** The kinds of tables that a hypervisor on such a machine gives to its guests (`machine/stages.ts`). */
+  readonly seconds?: readonly SecondStage[];
   /** Kernel configuration that the architecture's kernels are built with. */
   readonly config: KernelConfig;
   /** Values of configuration keys that such a kernel cannot have, with the reason. */
   readonly impossible?: (config: KernelConfig) => string | null;
 }
+
+/** Tables that a hypervisor makes: what hardware and software need to know of their entries. */
+export type SecondStage = Pick<
+  ArchDescriptor,
+  'name' | 'title' | 'levels' | 'hardware' | 'decode' | 'none' | 'table' | 'leaf' | 'change'
+>;
 
 /**
  * By an interrupt that they must take, or without their help: arm64's TLBI, powerpc's tlbie, s390's IDTE, a
@@ -61,6 +69,8 @@ export interface DecodedEntry {
   readonly writable: boolean;
   /** Somebody has written through it; false where entries do not say so. */
   readonly dirty?: boolean;
+  /** Somebody has used it; false where entries do not say so. */
+  readonly accessed?: boolean;
   /** Page frame number of the page or table. */
   readonly frame: number;
 }
@@ -74,6 +84,7 @@ export interface LeafPermissions {
 export interface LeafMarks {
   readonly writable?: boolean;
   readonly dirty?: boolean;
+  readonly accessed?: boolean;
 }
 
 /** A half of an entry that the kernel accesses by itself. */

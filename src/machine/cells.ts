@@ -50,6 +50,7 @@ export class Cells implements Reader {
   /** Latest access that is no read, or -1. */
   lastWrite: Int32Array = new Int32Array(256).fill(NONE);
   count = 0;
+  readonly tallies: Set<Cell> = new Set();
 
   /** The access stack. */
   cell: Int32Array = new Int32Array(4096);
@@ -92,6 +93,16 @@ export class Cells implements Reader {
     this.values[cell] = initial;
     this.head[cell] = NONE;
     this.lastWrite[cell] = NONE;
+    return cell;
+  }
+
+  /**
+   * A new cell for a count that only goes up: no loop ever finds it as it was. Whoever waits for a change of what
+   * a round of a loop has looked at (ops/retry.ts) leaves these out.
+   */
+  tally(initial = 0): Cell {
+    const cell = this.allocate(initial);
+    this.tallies.add(cell);
     return cell;
   }
 

@@ -327,7 +327,7 @@ function refuseSpinning(node: TrieNode): void {
     site,
     label: `read the same value ${SPIN_LIMIT} times`,
     notes: ['each further round would be explored as a new run, without end'],
-    help: 'say what is waited for: `yield* spin_until([word], (value) => ...)`; the engine then explores each change once instead of each retry',
+    help: 'say what is waited for: `yield* spin_until([word], (value) => ...)`; the engine then explores each change once instead of each retry; a whole round that is to be repeated goes in `yield* retry(function* () {...})`',
   });
 }
 

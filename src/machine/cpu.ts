@@ -2,55 +2,73 @@ import { EngineFault } from '../base/errors.ts';
 import type { Cell, Cells, Reader } from './cells.ts';
 
 /**
+ * Hardware that walks page tables and caches what it finds: a processor, the guest that a processor runs under a
+ * hypervisor (it translates by tables of its own, and keeps what it has cached while it does not run), a device.
+ */
+export interface Walker {
+  /** Its place in `machine.walkers`; processors come first. */
+  readonly index: number;
+  readonly name: string;
+  /** Which kind of tables it walks: see stages.ts. */
+  readonly stage: number;
+  readonly virtual: boolean;
+  /** 1: the host has taken the virtual CPU off its processor; nothing of it executes. */
+  readonly out: Cell;
+  /** Frame of the loaded page-table root, 0 if none. */
+  readonly root: Cell;
+  /** Satellite of `root`: the frame's generation when it was loaded. */
+  readonly rootGeneration: Cell;
+  /** Satellite of `root`: the tag (PCID, ASID, VPID) that it was loaded under. */
+  readonly tag: Cell;
+  /** 1: no user code of the loaded address space runs (lazy TLB mode). */
+  readonly lazy: Cell;
+  /** Interned set of frames that it holds translations to. */
+  readonly tlbFrames: Cell;
+}
+
+/**
  * A processor, physical or virtual. Its cells are what other CPUs' protocols depend on: is it taking
  * interrupts, what runs on it, is it in a region that a grace period waits for.
  */
-export interface Cpu {
-  readonly index: number;
-  readonly name: string;
-  readonly virtual: boolean;
+export interface Cpu extends Walker {
   /** 1: interrupts are off. */
   readonly irqOff: Cell;
   /** What executes: `TASK`, or an interrupt handler (its actor index + 1). */
   readonly run: Cell;
-  /** 1: the host has taken the virtual CPU off its processor; nothing of it executes. */
-  readonly out: Cell;
   /** The task the CPU is on, actor index + 1; used where several tasks share it. */
   readonly task: Cell;
   /** Depth of regions that cannot be preempted: interrupts off, preemption off, handlers. */
   readonly atomic: Cell;
   /** How often such a region has ended: a grace period waits for the change. */
   readonly quiescent: Cell;
-  /** Frame of the loaded page-table root, 0 if none. */
-  readonly root: Cell;
-  /** Satellite of `root`: the frame's generation when it was loaded. */
-  readonly rootGeneration: Cell;
-  /** Satellite of `root`: the tag (PCID, ASID) that it was loaded under. */
-  readonly tag: Cell;
-  /** 1: no user code of the loaded address space runs (lazy TLB mode). */
-  readonly lazy: Cell;
-  /** Interned set of frames that `tlb` holds translations to. */
-  readonly tlbFrames: Cell;
 }
 
 export const TASK = 0;
 
-export function makeCpu(cells: Cells, index: number, name: string, virtual: boolean): Cpu {
+export function makeWalker(cells: Cells, index: number, name: string, stage: number): Walker {
   return {
     index,
     name,
-    virtual,
-    irqOff: cells.allocate(),
-    run: cells.allocate(TASK),
+    stage,
+    virtual: false,
     out: cells.allocate(),
-    task: cells.allocate(),
-    atomic: cells.allocate(),
-    quiescent: cells.allocate(),
     root: cells.allocate(),
     rootGeneration: cells.allocate(),
     tag: cells.allocate(),
     lazy: cells.allocate(),
     tlbFrames: cells.allocate(),
+  };
+}
+
+export function makeCpu(cells: Cells, index: number, name: string, virtual: boolean): Cpu {
+  return {
+    ...makeWalker(cells, index, name, 0),
+    virtual,
+    irqOff: cells.allocate(),
+    run: cells.allocate(TASK),
+    task: cells.allocate(),
+    atomic: cells.allocate(),
+    quiescent: cells.tally(),
   };
 }
 
@@ -77,7 +95,7 @@ export function endAtomic(cells: Cells, cpu: Cpu): Cell | undefined {
 }
 
 /** Has the host descheduled it? Physical CPUs never are, so nothing is recorded for them. */
-export function isOut(read: Reader, cpu: Cpu): boolean {
+export function isOut(read: Reader, cpu: Walker): boolean {
   return cpu.virtual && read.get(cpu.out) !== 0;
 }
 

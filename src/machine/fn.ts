@@ -88,6 +88,8 @@ export class Activation {
   readonly protections: ProtectionState;
   /** Loops over `bounded` that are running, and the first one that ran out of rounds. */
   bounds = 0;
+  /** Loops that wait for a change before each further round (ops/retry.ts), nested. */
+  rounds = 0;
   exhausted: { readonly limit: number; readonly at: Error } | null = null;
   private readonly unstarted: Map<object, ForgottenCall> = new Map();
   /** Remember where each call was made: only to explain a mistake, because it costs much. */

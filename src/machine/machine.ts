@@ -2,7 +2,7 @@ import { GracewalkError } from '../base/errors.ts';
 import { FINISHED, RUNNING, type Actor } from './actor.ts';
 import type { ArchDescriptor, Half } from './arch.ts';
 import { Cells, Interner, type Cell, type Reader } from './cells.ts';
-import { TASK, isOut, makeCpu, taskMayRun, type Cpu } from './cpu.ts';
+import { TASK, isOut, makeCpu, makeWalker, taskMayRun, type Cpu, type Walker } from './cpu.ts';
 import type { AnyFn } from './fn.ts';
 import { TORN, type EntryHalf } from './halves.ts';
 import {
@@ -41,9 +41,9 @@ export interface Sanitizer {
   /** A frame goes back to the allocator. `false` if it must not. */
   free?(machine: Machine, who: Actor, frame: number, generation: number): boolean;
   /** A CPU can use its translations again or different ones: VM entry, root load, leaving lazy mode. */
-  resume?(machine: Machine, who: Actor, cpu: Cpu): void;
+  resume?(machine: Machine, who: Actor, cpu: Walker): void;
   /** A CPU may from now on hold a translation to `frame`. */
-  reachable?(machine: Machine, who: Actor, cpu: Cpu, frame: number, generation: number): void;
+  reachable?(machine: Machine, who: Actor, cpu: Walker, frame: number, generation: number): void;
   /** An op that may sleep is about to. `false` if it must not. */
   mightSleep?(machine: Machine, who: Actor, what: string): boolean;
   /**
@@ -127,6 +127,8 @@ export class Machine {
   readonly memory: Memory;
   readonly arch: ArchDescriptor;
   readonly cpus: readonly Cpu[];
+  /** Everything that walks page tables by itself: the processors, then guests and devices. */
+  readonly walkers: Walker[];
   readonly actors: Actor[] = [];
   readonly translations: Translations;
   /** Under `tso`; null where every store is in memory at once. */
@@ -142,6 +144,11 @@ export class Machine {
   readonly openCallbacks: Cell = this.cells.allocate();
   /** Sets of open read-side sections, as grace periods remember them. */
   readonly sections: Interner<OpenSections> = new Interner((open) => JSON.stringify(open));
+  /** What rounds of loops have looked at (ops/retry.ts). */
+  readonly rounds: Interner<readonly { readonly cell: Cell; readonly value: number }[]> =
+    new Interner((seen) => seen.map(({ cell, value }) => `${cell}=${value}`).join());
+  /** Who took each step of the present run, by depth: of whoever executes the run. */
+  actorOfStep: ArrayLike<number> = [];
   /** Which outcome of the current step this is (see `OpDef.outcomes`). */
   outcome = 0;
   /** What the current step found and created. */
@@ -160,6 +167,7 @@ export class Machine {
     this.arch = this.memory.arch;
     this.buffers = buffered ? new StoreBuffers(this) : null;
     this.cpus = options.cpus.map((cpu, at) => makeCpu(this.cells, at, cpu.name, cpu.virtual));
+    this.walkers = [...this.cpus];
     this.sanitizers = options.sanitizers ?? [];
     this.settings = options.settings ?? {};
     this.translations = new Translations(this);
@@ -174,6 +182,17 @@ export class Machine {
       });
     }
     return cpu;
+  }
+
+  /** A guest or a device that walks tables of the kind `stage` (stages.ts). Before the first step only. */
+  addWalker(name: string, stage: number): Walker {
+    const walker = makeWalker(this.cells, this.walkers.length, name, stage);
+    this.walkers.push(walker);
+    return walker;
+  }
+
+  walker(index: number): Walker {
+    return this.walkers[index] as Walker;
   }
 
   actor(index: number): Actor {
@@ -199,7 +218,7 @@ export class Machine {
       allocated: cells.allocate(),
       locks: cells.allocate(),
       rcuNesting: cells.allocate(),
-      rcuEnded: cells.allocate(),
+      rcuEnded: cells.tally(),
     });
     return made;
   }

@@ -5,6 +5,7 @@ import { highBits, isSplit, lowBits, type Stored } from './halves.ts';
 import { FREE, lifeGeneration, makeLife } from './life.ts';
 import { refuseLarge, refuseNarrow } from './refusals.ts';
 import { SplitWords } from './split-words.ts';
+import { withStages } from './stages.ts';
 
 export * from './life.ts';
 export { refuseLarge, refuseNarrow } from './refusals.ts';
@@ -147,7 +148,7 @@ export class Memory {
   constructor(cells: Cells, arch: ArchDescriptor, buffered: boolean) {
     this.writtenFrom = buffered ? new Map() : null;
     this.cells = cells;
-    this.arch = this.numbers.descriptor(arch);
+    this.arch = this.numbers.descriptor(withStages(arch));
     this.halves = isSplit(arch) ? new SplitWords(cells, this) : null;
     this.freeCount = cells.allocate();
     this.sets.id([]);

@@ -117,8 +117,8 @@ export class StoreBuffers {
     const buffer = {
       index: this.buffers.length,
       flusher,
-      pending: cells.allocate(),
-      issued: cells.allocate(),
+      pending: cells.tally(),
+      issued: cells.tally(),
       slots: [],
     };
     this.buffers.push(buffer);
@@ -279,7 +279,7 @@ export class StoreBuffers {
     let slot = buffer.slots[at];
     if (slot === undefined) {
       const { cells } = this.machine;
-      slot = { id: this.slots.length, entry: cells.allocate(), overwritten: cells.allocate() };
+      slot = { id: this.slots.length, entry: cells.tally(), overwritten: cells.tally() };
       this.slots.push(slot);
       buffer.slots[at] = slot;
     }
@@ -320,6 +320,6 @@ function saidBy(value: Entry | EntryHalf): string {
 
 function cellFor(map: Map<Cell, Cell>, key: Cell, cells: Cells): Cell {
   let cell = map.get(key);
-  if (cell === undefined) map.set(key, (cell = cells.allocate()));
+  if (cell === undefined) map.set(key, (cell = cells.tally()));
   return cell;
 }

@@ -1,8 +1,9 @@
 import type { Actor } from './actor.ts';
 import { Interner, type Cell } from './cells.ts';
-import { isOut, type Cpu } from './cpu.ts';
+import { isOut, type Walker } from './cpu.ts';
 import type { Machine } from './machine.ts';
 import { lifeGeneration } from './memory.ts';
+import { levelAt, stageOf } from './stages.ts';
 import { cacheable, type Cacheable } from './walk.ts';
 
 /**
@@ -61,13 +62,13 @@ export class Translations {
   }
 
   /** The cell that holds what `cpu` may have cached to `frame`. */
-  slot(cpu: Cpu, frame: number): Cell {
+  slot(cpu: Walker, frame: number): Cell {
     const row = (this.slots[cpu.index] ??= []);
     return (row[frame] ??= this.machine.cells.allocate());
   }
 
   /** Everything that `cpu` may hold to `frame`, recorded. */
-  held(cpu: Cpu, frame: number): Translation[] {
+  held(cpu: Walker, frame: number): Translation[] {
     return this.translations(this.machine.cells.get(this.slot(cpu, frame)));
   }
 
@@ -75,17 +76,17 @@ export class Translations {
     return this.sets.at(set).map((id) => this.items.at(id));
   }
 
-  private frames(cpu: Cpu): readonly number[] {
+  private frames(cpu: Walker): readonly number[] {
     return this.sets.at(this.machine.cells.get(cpu.tlbFrames));
   }
 
   /** Everything that `cpu` may hold, recorded. */
-  all(cpu: Cpu): Translation[] {
+  all(cpu: Walker): Translation[] {
     return this.frames(cpu).flatMap((frame) => this.held(cpu, frame));
   }
 
   /** Names of the frames that `cpu` may hold translations to, for people: nothing is recorded. */
-  cachedNames(cpu: Cpu): string[] {
+  cachedNames(cpu: Walker): string[] {
     const { cells, memory } = this.machine;
     const frames = this.sets.at(cells.peek(cpu.tlbFrames));
     return memory.byName(frames).map((frame) => {
@@ -96,7 +97,7 @@ export class Translations {
   }
 
   /** Could the hardware use it at this moment? */
-  usable(cpu: Cpu, t: Translation): boolean {
+  usable(cpu: Walker, t: Translation): boolean {
     const { cells } = this.machine;
     if (isOut(cells, cpu)) return false;
     if (!this.tagged(cpu, t)) return false;
@@ -104,13 +105,13 @@ export class Translations {
   }
 
   /** Is it filed under the tag that is loaded? The hardware asks for nothing else. */
-  private tagged(cpu: Cpu, t: Translation): boolean {
+  private tagged(cpu: Walker, t: Translation): boolean {
     const { cells } = this.machine;
     return cells.get(cpu.root) !== 0 && cells.peek(cpu.tag) === t.tag;
   }
 
   /** Does it belong to an address space that had the loaded tag before? */
-  isForeign(cpu: Cpu, t: Translation): boolean {
+  isForeign(cpu: Walker, t: Translation): boolean {
     return this.machine.cells.get(cpu.root) !== t.root && this.tagged(cpu, t);
   }
 
@@ -124,7 +125,7 @@ export class Translations {
     return this.sets.id(this.sets.at(set).filter((other) => other !== id));
   }
 
-  private add(who: Actor, cpu: Cpu, t: Translation): void {
+  private add(who: Actor, cpu: Walker, t: Translation): void {
     const { cells, sanitizers } = this.machine;
     const slot = this.slot(cpu, t.frame);
     const before = cells.peek(slot);
@@ -136,7 +137,7 @@ export class Translations {
     }
   }
 
-  private remove(cpu: Cpu, t: Translation): void {
+  private remove(cpu: Walker, t: Translation): void {
     const { cells } = this.machine;
     const slot = this.slot(cpu, t.frame);
     const after = this.without(cells.get(slot), this.items.id(t));
@@ -147,7 +148,7 @@ export class Translations {
   }
 
   /** Marks `t` as left behind by a correct kernel: it must be invalidated before it becomes usable. */
-  doom(cpu: Cpu, t: Translation): void {
+  doom(cpu: Walker, t: Translation): void {
     if (t.doomed) return;
     const { cells } = this.machine;
     const slot = this.slot(cpu, t.frame);
@@ -161,9 +162,11 @@ export class Translations {
    * clearing leaves a translation that loading it afterwards does not.
    */
   entryStored(who: Actor, address: number, frame: number, level: number, bits: bigint): void {
-    const { arch, cells, cpus } = this.machine;
+    const { arch, cells, walkers } = this.machine;
     const { present } = arch.decode(level, bits);
-    for (const cpu of cpus) {
+    const stage = stageOf(level);
+    for (const cpu of walkers) {
+      if (cpu.stage !== stage) continue; // it never walks such tables
       const root = cells.get(cpu.root);
       if (root === 0) continue;
       for (const base of this.walkBases(cpu, root, frame)) {
@@ -173,7 +176,7 @@ export class Translations {
   }
 
   /** The virtual addresses at which a walk of `cpu` from `root` can arrive in the table `frame`. */
-  private walkBases(cpu: Cpu, root: number, frame: number): number[] {
+  private walkBases(cpu: Walker, root: number, frame: number): number[] {
     if (frame === root) return [0];
     const bases = this.held(cpu, frame)
       .filter((t) => t.isTable && t.root === root && this.tagged(cpu, t))
@@ -183,7 +186,7 @@ export class Translations {
 
   private reach(
     who: Actor,
-    cpu: Cpu,
+    cpu: Walker,
     root: number,
     address: number,
     level: number,
@@ -199,7 +202,7 @@ export class Translations {
   }
 
   /** Everything below a table that became reachable. */
-  private reachTable(who: Actor, cpu: Cpu, root: number, frame: number, base: number): void {
+  private reachTable(who: Actor, cpu: Walker, root: number, frame: number, base: number): void {
     const { arch, cells, memory } = this.machine;
     const info = memory.info(frame);
     const generation = lifeGeneration(cells.get(info.life)); // a frame handed out again is another table
@@ -214,7 +217,7 @@ export class Translations {
   }
 
   /** Is what `t` says still there to be found, by a walk of `cpu` that starts from its root or caches? */
-  private refillable(cpu: Cpu, t: Translation): boolean {
+  private refillable(cpu: Walker, t: Translation): boolean {
     const { cells, memory } = this.machine;
     if (cells.get(cpu.root) !== t.root || !this.tagged(cpu, t)) return false;
     const table = Math.floor(t.source / 4096);
@@ -230,7 +233,7 @@ export class Translations {
    * An invalidation on `cpu` takes effect. What it could refill at once stays, but as a new translation: one
    * that was doomed is gone, whatever the entry says by now.
    */
-  invalidate(who: Actor, cpu: Cpu, scope: InvalidationScope): void {
+  invalidate(who: Actor, cpu: Walker, scope: InvalidationScope): void {
     const covered = this.all(cpu).filter((t) => this.covers(scope, t));
     covered.sort((a, b) => b.level - a.level); // a table's entry first, then what it leads to
     for (const t of covered) {
@@ -246,12 +249,12 @@ export class Translations {
     if (!t.isTable && scope.level !== undefined && scope.level !== t.level) return false;
     if (scope.root !== undefined && scope.root !== t.root) return false;
     if (scope.start === undefined || scope.end === undefined) return true;
-    const size = 2 ** (this.machine.arch.levels[t.level]?.shift ?? 0);
+    const size = 2 ** levelAt(this.machine.arch, t.level).shift;
     return t.base < scope.end && scope.start < t.base + size;
   }
 
   /** Loads a root under a tag. With `flush`, everything that is cached under the tag is dropped first. */
-  loadRoot(who: Actor, cpu: Cpu, root: number, flush: boolean, tag: number = root): void {
+  loadRoot(who: Actor, cpu: Walker, root: number, flush: boolean, tag: number = root): void {
     const { cells, memory } = this.machine;
     cells.set(cpu.root, root);
     cells.poke(cpu.tag, tag);
@@ -265,7 +268,7 @@ export class Translations {
   }
 
   /** `cpu` can use translations that it could not use before. */
-  resumed(who: Actor, cpu: Cpu): void {
+  resumed(who: Actor, cpu: Walker): void {
     for (const sanitizer of this.machine.sanitizers) sanitizer.resume?.(this.machine, who, cpu);
   }
 }

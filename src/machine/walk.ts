@@ -1,6 +1,7 @@
-import type { ArchDescriptor, TableLevel } from './arch.ts';
+import type { ArchDescriptor } from './arch.ts';
 import type { Machine } from './machine.ts';
 import { PAGE_SIZE, lifeGeneration, type Entry, type Word } from './memory.ts';
+import { levelAt } from './stages.ts';
 
 /**
  * Table walks over the machine's memory, level by level, by the descriptor alone.
@@ -15,12 +16,6 @@ export interface WalkStep {
   readonly table: number;
   readonly word: Word;
   readonly entry: Entry;
-}
-
-export function levelAt(arch: ArchDescriptor, level: number): TableLevel {
-  const found = arch.levels[level];
-  if (!found) throw new RangeError(`${arch.name} has no level ${level}`);
-  return found;
 }
 
 /** Where the entry for `address` is in a table of `level`. */

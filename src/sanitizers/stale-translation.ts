@@ -1,8 +1,9 @@
 import type { Actor } from '../machine/actor.ts';
-import { isOut, type Cpu } from '../machine/cpu.ts';
+import { isOut, type Walker } from '../machine/cpu.ts';
 import type { Machine, Sanitizer } from '../machine/machine.ts';
 import { TORN } from '../machine/halves.ts';
 import { FREE, lifeGeneration, lifeState } from '../machine/memory.ts';
+import { stageOf } from '../machine/stages.ts';
 import type { Translation } from '../machine/translations.ts';
 
 /**
@@ -18,12 +19,13 @@ export const stale_translation: Sanitizer = {
   name: 'stale-translation',
 
   free(machine, who, frame) {
-    for (const cpu of machine.cpus) {
+    for (const cpu of machine.walkers) {
       for (const t of machine.translations.held(cpu, frame)) {
         if (machine.translations.usable(cpu, t)) report(machine, who, cpu, t, 'freed while');
         else machine.translations.doom(cpu, t);
       }
       // No translation leads to a root, but a CPU that has it loaded may walk from it at any moment.
+      if (stageOf(machine.levelOf(frame)) !== cpu.stage) continue;
       if (machine.cells.get(cpu.root) === frame && !isOut(machine.cells, cpu)) {
         reportRoot(machine, who.name, cpu, frame, 'freed while it is');
       }
@@ -59,7 +61,13 @@ export const stale_translation: Sanitizer = {
   },
 };
 
-function reportRoot(machine: Machine, actor: string, cpu: Cpu, frame: number, how: string): void {
+function reportRoot(
+  machine: Machine,
+  actor: string,
+  cpu: Walker,
+  frame: number,
+  how: string,
+): void {
   const { name } = machine.memory.info(frame);
   machine.violate({
     kind: 'stale-translation',
@@ -70,7 +78,7 @@ function reportRoot(machine: Machine, actor: string, cpu: Cpu, frame: number, ho
   });
 }
 
-function reportForeign(machine: Machine, who: Actor, cpu: Cpu, t: Translation): void {
+function reportForeign(machine: Machine, who: Actor, cpu: Walker, t: Translation): void {
   const { name } = machine.memory.info(t.frame);
   const root = (frame: number): string => machine.memory.info(frame).name;
   const now = root(machine.cells.get(cpu.root));
@@ -83,7 +91,7 @@ function reportForeign(machine: Machine, who: Actor, cpu: Cpu, t: Translation): 
   });
 }
 
-function report(machine: Machine, who: Actor, cpu: Cpu, t: Translation, how: string): void {
+function report(machine: Machine, who: Actor, cpu: Walker, t: Translation, how: string): void {
   const { name } = machine.memory.info(t.frame);
   const cache = t.isTable ? 'walk cache still leads to table' : 'TLB may still map';
   machine.violate({

@@ -230,7 +230,7 @@ export class Recorder {
       columns: options.columns.filter((column) => used.has(column)),
       steps: this.steps.map((step, at) => ({ ...step, meets: this.meets(at) })),
       waiting:
-        this.violation?.kind === 'deadlock'
+        this.violation?.kind === 'deadlock' || this.violation?.kind === 'livelock'
           ? waiting(run).map(({ name, what }) => `${name} waits for ${what}`)
           : [],
       violation: this.violation,

@@ -1,4 +1,4 @@
-import { x86_64_descriptor } from '../../src/arch/x86-64.ts';
+import { x86_64_descriptor } from '../../src/arch/x86-64-machine.ts';
 import { explore } from '../../src/explore/explore.ts';
 import type { Program } from '../../src/explore/run.ts';
 import { fn, patch, type Patch } from '../../src/machine/fn.ts';

@@ -1,4 +1,4 @@
-import { x86_64_descriptor } from '../../src/arch/x86-64.ts';
+import { x86_64_descriptor } from '../../src/arch/x86-64-machine.ts';
 import type { Program } from '../../src/explore/run.ts';
 import { Machine } from '../../src/machine/machine.ts';
 import type { Word } from '../../src/machine/memory.ts';

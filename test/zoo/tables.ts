@@ -1,4 +1,4 @@
-import { x86_64_descriptor } from '../../src/arch/x86-64.ts';
+import { x86_64_descriptor } from '../../src/arch/x86-64-machine.ts';
 import { x86_pae_descriptor } from '../../src/arch/x86-pae.ts';
 import type { Program } from '../../src/explore/run.ts';
 import type { Actor } from '../../src/machine/actor.ts';

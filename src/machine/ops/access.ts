@@ -1,9 +1,11 @@
 import type { Actor } from '../actor.ts';
+import type { Walker } from '../cpu.ts';
 import type { Machine } from '../machine.ts';
 import { PAGE_SIZE, type Entry, type Page, type Word } from '../memory.ts';
 import { defineOp, perform, type Steps } from '../op.ts';
+import { levelAt } from '../stages.ts';
 import type { Translation } from '../translations.ts';
-import { indexAt, levelAt } from '../walk.ts';
+import { indexAt } from '../walk.ts';
 import { storeEntry } from './entry-store.ts';
 
 /**
@@ -35,6 +37,11 @@ function key(m: Machine, { page, entry, marked }: Way): string {
   return `${to} ${marked === null && page ? '' : (entry?.name ?? '')}`;
 }
 
+/** The level that a walk starts at: what a hypervisor loads may be a tree of fewer levels. */
+function topOf(m: Machine, { stage }: Walker, root: number): number {
+  return stage === 0 ? m.arch.levels.length - 1 : m.levelOf(root);
+}
+
 class Ways {
   private readonly found: Map<string, Way> = new Map();
   private readonly visited: Set<string> = new Set();
@@ -42,11 +49,10 @@ class Ways {
   private readonly address: number;
   private readonly write: boolean;
 
-  constructor(m: Machine, who: Actor, address: number, write: boolean) {
+  constructor(m: Machine, cpu: Walker, address: number, write: boolean) {
     this.m = m;
     this.address = address;
     this.write = write;
-    const cpu = m.cpu(who.cpu);
     const all = m.translations.all(cpu);
     const kept = all.filter((t) => this.covers(t) && m.translations.usable(cpu, t));
     // Leaves first: of two ways to the same end, what is told must not depend on how frames are numbered.
@@ -54,7 +60,7 @@ class Ways {
     for (const t of kept) if (t.isTable) this.walk(t, t.level - 1);
     const frame = m.cells.get(cpu.root);
     const generation = m.cells.peek(cpu.rootGeneration);
-    this.walk({ frame, generation }, m.arch.levels.length - 1);
+    this.walk({ frame, generation }, topOf(m, cpu, frame));
   }
 
   /** In an order that does not depend on how the search came here. */
@@ -111,9 +117,15 @@ class Ways {
 const remarks: WeakMap<Machine, string> = new WeakMap();
 
 /** Translates, and returns the word that is accessed: null if there is none to access. */
-function translate(m: Machine, who: Actor, address: number, write: boolean): Word | null {
-  const { page, entry, marked } = new Ways(m, who, address, write).list()[m.outcome] as Way;
-  remarks.set(m, 'page fault');
+function translate(
+  m: Machine,
+  who: Actor,
+  walker: Walker,
+  address: number,
+  write: boolean,
+): Word | null {
+  const { page, entry, marked } = new Ways(m, walker, address, write).list()[m.outcome] as Way;
+  remarks.set(m, walker.stage === 0 ? 'page fault' : 'fault: VM exit');
   if (entry) {
     // A table that was freed: the walk reads whatever is there now.
     if (!m.dereference(who, entry.frame, entry.generation, entry.name)) return null;
@@ -139,9 +151,9 @@ type LoadArgs = readonly [root: number, address: number];
 const loadOp = defineOp('user_load', {
   ordering: 'none',
   guard: (read, m, who, [root]: LoadArgs) => runs(read, m, who, root),
-  outcomes: (m, who, [, address]) => new Ways(m, who, address, false).list().length,
+  outcomes: (m, who, [, address]) => new Ways(m, m.cpu(who.cpu), address, false).list().length,
   exec: (m, who, [, address]): Entry | null => {
-    const word = translate(m, who, address, false);
+    const word = translate(m, who, m.cpu(who.cpu), address, false);
     return word && m.loadWide(who, word);
   },
   waitsFor: () => 'its CPU to run the address space',
@@ -153,9 +165,9 @@ type StoreArgs = readonly [root: number, address: number, value: bigint];
 const storeOp = defineOp('user_store', {
   ordering: 'store',
   guard: (read, m, who, [root]: StoreArgs) => runs(read, m, who, root),
-  outcomes: (m, who, [, address]) => new Ways(m, who, address, true).list().length,
+  outcomes: (m, who, [, address]) => new Ways(m, m.cpu(who.cpu), address, true).list().length,
   exec: (m, who, [root, address, bits]): boolean => {
-    const word = translate(m, who, address, true);
+    const word = translate(m, who, m.cpu(who.cpu), address, true);
     if (!word) return false;
     const value = m.memory.entry(bits, 0);
     const act = (): void => {
@@ -186,4 +198,44 @@ export function* access_load(root: number, address: number): Steps<Entry | null>
 /** One store of a 64-bit word by user code; `false`: it faulted. */
 export function* access_store(root: number, address: number, value: bigint): Steps<boolean> {
   return yield* perform(storeOp, [root, address, value]);
+}
+
+type GuestLoad = readonly [walker: number, address: number];
+
+const guestLoadOp = defineOp('guest_load', {
+  ordering: 'none',
+  outcomes: (m, _who, [walker, address]: GuestLoad) =>
+    new Ways(m, m.walker(walker), address, false).list().length,
+  exec: (m, who, [walker, address]): Entry | null => {
+    const word = translate(m, who, m.walker(walker), address, false);
+    return word && m.loadWide(who, word);
+  },
+  describe: (m) => ({ comment: remarks.get(m) }),
+});
+
+type GuestStore = readonly [walker: number, address: number, value: bigint];
+
+const guestStoreOp = defineOp('guest_store', {
+  ordering: 'store',
+  outcomes: (m, _who, [walker, address]: GuestStore) =>
+    new Ways(m, m.walker(walker), address, true).list().length,
+  exec: (m, who, [walker, address, bits]): boolean => {
+    const word = translate(m, who, m.walker(walker), address, true);
+    if (!word) return false;
+    const value = m.memory.entry(bits, 0);
+    const act = (): void => m.memory.storeWide(word, value);
+    m.later(who, { name: `guest_store at ${walker}/${address}`, word, value, act });
+    return true;
+  },
+  describe: (m) => ({ comment: remarks.get(m) }),
+});
+
+/** One load of a 64-bit word by the guest (or device) `walker`, which is entered; null: it faulted. */
+export function* guest_load(walker: number, address: number): Steps<Entry | null> {
+  return yield* perform(guestLoadOp, [walker, address]);
+}
+
+/** One store of a 64-bit word by the guest (or device) `walker`; `false`: it faulted. */
+export function* guest_store(walker: number, address: number, value: bigint): Steps<boolean> {
+  return yield* perform(guestStoreOp, [walker, address, value]);
 }

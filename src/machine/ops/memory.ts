@@ -218,6 +218,41 @@ const exchangeEntryOp = defineOp('xchg_entry', {
   }),
 });
 
+const compareEntryOp = defineOp('cmpxchg_entry', {
+  ordering: 'full',
+  exec: (m, who, [place, old, value]: [Place, Entry, Entry]): boolean => {
+    const word = m.memory.resolve(place);
+    if (!followEntry(m, who, place) || !mayStore(m, who, word, value)) return false;
+    if (m.memory.loadWide(word).bits !== old.bits) return false; // a failed compare is a read
+    storeEntry(m, who, word, asStored(m, word, value));
+    return true;
+  },
+  describe: (_m, _who, _args, value) => ({ comment: String(value) }),
+});
+
+const andEntryOp = defineOp('and_entry', {
+  ordering: 'full',
+  exec: (m, who, [place, mask]: [Place, bigint]): Entry => {
+    const word = m.memory.resolve(place);
+    if (!followEntry(m, who, place)) return m.memory.entry(0n, 0);
+    const old = m.memory.loadWide(word);
+    const value = m.memory.entry(old.bits & mask, old.generation, m.levelOf(word.frame));
+    storeEntry(m, who, word, value);
+    return old;
+  },
+  describe: (m, _who, _args, old) => ({ comment: m.describeEntry(old as Entry) }),
+});
+
+/** One atomic 64-bit compare-and-exchange of an entry. The frames' generations are no part of the comparison. */
+export function* cmpxchg_entry(place: Place, old: Entry, value: Entry): Steps<boolean> {
+  return yield* perform(compareEntryOp, [place, old, value]);
+}
+
+/** One atomic 64-bit AND (clear_bit(), atomic64_fetch_and()), whatever the entry says; returns what it said. */
+export function* and_entry(place: Place, mask: bigint): Steps<Entry> {
+  return yield* perform(andEntryOp, [place, mask]);
+}
+
 /** One 64-bit load of a page-table entry (or another pointer-sized word). */
 export function* read_entry(place: Place): Steps<Entry> {
   return yield* perform(readEntryOp, [place]);

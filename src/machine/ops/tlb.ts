@@ -24,7 +24,7 @@ export type ScopeArgs = [
   level?: number | null,
 ];
 
-function scope(...[root, start, end, tables, level = null]: ScopeArgs): InvalidationScope {
+export function scope(...[root, start, end, tables, level = null]: ScopeArgs): InvalidationScope {
   return {
     tables,
     ...(level === null ? {} : { level }),
@@ -135,7 +135,7 @@ function promiseGone(m: Machine, actor: string, source: number, bits: bigint): v
   const { frame, present } = arch.decode(level, bits);
   if (!present) return;
   if (memory.loadWide(memory.at(source, life >> 2)).bits === bits) return; // mapped again meanwhile
-  for (const cpu of m.cpus) {
+  for (const cpu of m.walkers) {
     for (const t of translations.held(cpu, frame)) {
       if (t.source !== source || t.bits !== bits) continue;
       // A table is still there, empty: harm comes when it is freed, which is looked at then, or to user code.
@@ -158,7 +158,7 @@ function promiseGone(m: Machine, actor: string, source: number, bits: bigint): v
 const cachedOp = defineOp('translations_cached', {
   ordering: 'none',
   exec: (m, _who, [source]: [number]): readonly Promised[] => {
-    const found = m.cpus.flatMap((cpu) =>
+    const found = m.walkers.flatMap((cpu) =>
       m.translations.all(cpu).filter((t) => t.source === source),
     );
     const bits = [...new Set(found.map((t) => t.bits))].sort((a, b) =>

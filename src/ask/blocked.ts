@@ -32,6 +32,8 @@ class Explainer implements BlockedBy {
   readonly sentences: string[] = [];
   readonly cpus: Set<number> = new Set();
   readonly actors: Set<number> = new Set();
+  /** Whose wait has been told: in a deadlock they wait in a circle. */
+  private readonly told: Set<number> = new Set();
   private readonly run: Run;
   private readonly nameOf: (step: number) => string;
 
@@ -43,7 +45,8 @@ class Explainer implements BlockedBy {
   about(actor: number): void {
     const { run } = this;
     const node = run.nodes[actor];
-    if (this.actors.has(actor) || !node?.op || !run.isAlive(actor) || run.enabled(actor)) return;
+    if (this.told.has(actor) || !node?.op || !run.isAlive(actor) || run.enabled(actor)) return;
+    this.told.add(actor);
     this.actors.add(actor);
     const { machine, now } = run;
     const who = machine.actor(actor);
@@ -65,7 +68,8 @@ class Explainer implements BlockedBy {
     const what = def.waitsFor?.(machine, who, args) ?? `${def.name}()`;
     const holders = blockers.flatMap((each) => {
       if (each.holds === 'atomic') return [machine.cpu(each.cpu).name];
-      return each.holds === 'section' ? [titleOf(machine.actor(each.actor))] : [];
+      const inside = each.holds === 'section' || each.holds === 'srcu section';
+      return inside ? [titleOf(machine.actor(each.actor))] : [];
     });
     if (holders.length === 0) return what;
     const verb = holders.length === 1 ? 'holds' : 'hold';
@@ -85,6 +89,7 @@ class Explainer implements BlockedBy {
         this.atomic(machine.cpu(blocker.cpu));
         return;
       case 'section':
+      case 'srcu section':
       case 'lock':
         this.holder(blocker);
         return;
@@ -92,13 +97,15 @@ class Explainer implements BlockedBy {
   }
 
   /** Who holds a lock, or is inside a read-side section. */
-  private holder(blocker: Extract<Blocker, { holds: 'lock' | 'section' }>): void {
+  private holder(blocker: Extract<Blocker, { holds: 'lock' | 'section' | 'srcu section' }>): void {
     const { machine } = this.run;
     const { actor } = blocker;
     const who = machine.actor(actor);
     const name = titleOf(who);
     if (blocker.holds === 'lock') this.say(`${name} holds it${this.since(blocker.cell)}`);
-    else {
+    else if (blocker.holds === 'srcu section') {
+      this.say(`${name} is in a section of ${blocker.domain}${this.since(blocker.cell)}`);
+    } else {
       const since = this.since(machine.cellsOf(actor).rcuNesting, 0);
       this.say(`${name} is in an RCU read-side section${since}`);
     }
@@ -107,10 +114,7 @@ class Explainer implements BlockedBy {
     const cpu = machine.cpu(who.cpu);
     this.cpus.add(cpu.index);
     this.off(cpu);
-    if (!this.run.enabled(actor)) {
-      this.actors.delete(actor);
-      this.about(actor);
-    }
+    if (!this.run.enabled(actor)) this.about(actor);
   }
 
   /** Why a CPU takes no interrupt. */
@@ -174,7 +178,7 @@ class Explainer implements BlockedBy {
 
 /** `the RCU callback tlb_remove_table_rcu()`, `<IPI: flush_tlb_func>`, `CPU0`. */
 export function titleOf({ name, kind }: Actor): string {
-  if (kind === 'softirq') return `the ${name.replace(/^RCU callback: /, 'RCU callback ')}`;
+  if (kind === 'softirq') return `the ${name.replace(/^(S?RCU) callback: /, '$1 callback ')}`;
   if (kind === 'irq') return `<${name}>`;
   return kind === 'host' || kind === 'buffer' ? `the ${name}` : name;
 }

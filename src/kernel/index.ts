@@ -38,10 +38,17 @@ export {
 } from '../machine/ops/processor.ts';
 export { invalidate_local, load_root, translations_gone } from '../machine/ops/tlb.ts';
 export { allocate_frame, contents_discarded, foreign_owner } from '../machine/ops/pages.ts';
-export { smp_mb, smp_mb__after_atomic, smp_rmb, smp_wmb } from '../machine/ops/store-buffer.ts';
+export {
+  smp_mb,
+  smp_mb__after_atomic,
+  smp_mb__after_srcu_read_unlock,
+  smp_rmb,
+  smp_wmb,
+} from '../machine/ops/store-buffer.ts';
 
 export * from './kernel/rcu.ts';
 export * from './kernel/rcu-tree.ts';
+export * from './kernel/srcu.ts';
 export { quiescent_state } from '../machine/ops/rcu-gp.ts';
 export * from './kernel/perf.ts';
 export * from './kernel/smp.ts';

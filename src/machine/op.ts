@@ -65,7 +65,14 @@ export type Blocker =
   /** The CPU has to leave its region with interrupts or preemption off. */
   | { readonly holds: 'atomic'; readonly cpu: number }
   /** The task has to leave its RCU read-side section. */
-  | { readonly holds: 'section'; readonly actor: number };
+  | { readonly holds: 'section'; readonly actor: number }
+  /** The actor has to leave its section of the SRCU domain; `cell` says since when it is in there. */
+  | {
+      readonly holds: 'srcu section';
+      readonly actor: number;
+      readonly domain: string;
+      readonly cell: Cell;
+    };
 
 export interface StepNote {
   /** An event that the CPU does not execute itself, printed in angle brackets (R8). */

@@ -29,7 +29,7 @@ export interface Protection<A extends readonly unknown[], V> {
   readonly opens?: Section;
 }
 
-export type Section = 'interrupts off' | 'preemption off' | 'rcu_read_lock';
+export type Section = 'interrupts off' | 'preemption off' | 'rcu_read_lock' | 'srcu_read_lock';
 
 /** What is left of a re-check: what it looked for is taken to be so. */
 export function* holds(): Steps<boolean> {

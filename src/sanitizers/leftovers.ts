@@ -1,6 +1,7 @@
 import type { Actor } from '../machine/actor.ts';
 import type { Machine, Sanitizer } from '../machine/machine.ts';
 import { heldBy } from '../machine/ops/locks.ts';
+import { srcuSections } from '../machine/ops/srcu.ts';
 import { preemptDepth } from '../machine/ops/processor.ts';
 import type { ViolationKind } from '../machine/violation.ts';
 
@@ -21,6 +22,9 @@ export const leftovers: Sanitizer = {
       if (machine.cells.peek(machine.cellsOf(actor.index).rcuNesting) > 0) {
         const what = 'inside an RCU read-side section';
         complain(machine, actor, 'rcu-misuse', 'rcu_read_lock', what);
+      }
+      for (const domain of srcuSections(machine, actor.index)) {
+        complain(machine, actor, 'rcu-misuse', domain, `inside a section of ${domain}`);
       }
     }
   },

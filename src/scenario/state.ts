@@ -3,6 +3,7 @@ import { TASK } from '../machine/cpu.ts';
 import type { Machine } from '../machine/machine.ts';
 import { ALLOCATED, FOREIGN, FREE, PENDING, lifeState } from '../machine/memory.ts';
 import { heldBy } from '../machine/ops/locks.ts';
+import { srcuSections } from '../machine/ops/srcu.ts';
 import type { Change } from './result.ts';
 
 /** The machine's state in words, for people who step through a run. Only looks: nothing is recorded. */
@@ -27,6 +28,9 @@ export function factsOf(run: Run): Facts {
     const depth = machine.cells.peek(machine.cellsOf(index).rcuNesting);
     if (depth > 0)
       facts.set(`RCU section of ${name}`, depth === 1 ? 'open' : `open, ${depth} deep`);
+    for (const domain of srcuSections(machine, index)) {
+      facts.set(`section of ${domain} of ${name}`, 'open');
+    }
   }
   addMemory(machine, facts, locks);
   addCpus(machine, facts);

@@ -54,7 +54,7 @@ export function checkPredicates(
 }
 
 /** Handlers, callbacks and the machine's surroundings: no scenario names them under `run`. */
-const MADE_WHILE_RUNNING = /^(IPI: |RCU callback: |host of |elsewhere$)/;
+const MADE_WHILE_RUNNING = /^(IPI: |S?RCU callback: |host of |elsewhere$)/;
 
 function isPredicate(value: unknown): value is Predicate<unknown> {
   if (typeof value === 'function') return true;

@@ -56,6 +56,7 @@ import {
   type Target,
   type Value,
 } from './spec.ts';
+import { srcuStep } from './srcu.ts';
 import { two_halves, two_levels } from './two-levels.ts';
 
 export interface Built extends Program {
@@ -84,6 +85,7 @@ class World {
   readonly words: readonly Word[];
   private readonly locks: readonly Word[];
   private readonly pointers: readonly Word[];
+  private readonly domains: readonly Word[];
   private readonly handlers: readonly AnyFn[];
   private readonly usesTables: boolean;
   private readonly slab: Slab | null;
@@ -101,6 +103,7 @@ class World {
     this.pointers = Array.from({ length: spec.pointers }, (_, at) =>
       memory.at(memory.reserve(8), 0, `ptr${at}`),
     );
+    this.domains = spec.srcu ? [0, 1].map((at) => memory.variable(`srcu${at}`)) : [];
     this.handlers = spec.handlers.map((body, at) => this.handler(body, at));
     this.usesTables = spec.mapped.length > 0 || spec.cpus.some(({ root }) => root !== null);
     this.machine.tracksLinks = true;
@@ -417,6 +420,15 @@ class World {
         break;
       case 'tree-synchronize':
         yield* tree_synchronize_rcu();
+        break;
+      case 'srcu':
+      case 'srcu-lock':
+      case 'srcu-unlock':
+      case 'call-srcu':
+      case 'synchronize-srcu':
+        yield* srcuStep(stmt, this.domains, this.handlers, local, (body) =>
+          this.block(body, local),
+        );
         break;
       case 'slab-alloc':
       case 'slab-free':

@@ -1,6 +1,7 @@
 import { FOLIO_STEPS } from './folio.ts';
 import type { Half } from '../../src/machine/arch.ts';
 import type { Random } from './random.ts';
+import { srcuFamily } from './srcu.ts';
 import {
   PAGES,
   type Condition,
@@ -41,6 +42,7 @@ export interface Family {
   readonly frames?: boolean;
   readonly tables?: boolean;
   readonly slab?: boolean;
+  readonly srcu?: boolean;
   /** Entries are read and written by halves. */
   readonly split?: boolean;
   /** No store of user code may be lost. */
@@ -502,6 +504,7 @@ export const FAMILIES: Readonly<Record<string, Family>> = {
       [1, read],
     ],
   },
+  srcu: srcuFamily({ read, write, wait, locked, rcu }),
   rcuTree: {
     actors: [2, 2], // a grace period has many steps
     length: [1, 2],

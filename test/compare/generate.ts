@@ -35,6 +35,7 @@ function steps(stmt: Stmt, handlers: readonly (readonly Stmt[])[], created: numb
     case 'irq-off':
     case 'preempt-off':
     case 'rcu':
+    case 'srcu':
       return 2 + all(stmt.body);
     case 'lookup':
       return 3 + all(stmt.body);
@@ -42,9 +43,11 @@ function steps(stmt: Stmt, handlers: readonly (readonly Stmt[])[], created: numb
     case 'age':
     case 'broadcast':
     case 'synchronize':
+    case 'synchronize-srcu':
       return 2;
     case 'ipi':
-    case 'call-rcu': {
+    case 'call-rcu':
+    case 'call-srcu': {
       const body = handlers[stmt.handler] ?? [];
       if (created.length < 6) {
         created.push(0);
@@ -83,7 +86,7 @@ function stores(stmt: Stmt): number {
 
 const BUFFERED: ReadonlySet<string> = new Set([
   ...['write', 'publish', 'deref-write', 'set-entry', 'map-page', 'access', 'write-half', 'age'],
-  ...['irq-off', 'preempt-off', 'rcu', 'call-rcu'],
+  ...['irq-off', 'preempt-off', 'rcu', 'call-rcu', 'srcu', 'srcu-unlock', 'call-srcu'],
 ]);
 
 /** Upper estimate of the number of interleavings; a rough one with store buffers. */
@@ -169,6 +172,7 @@ function draw(random: Random, family: string, limit: number, model: MemoryModel)
     handlers,
     checks,
     mapped: shape.tables ? tables(random) : [],
+    ...(shape.srcu ? { srcu: true } : {}),
     ...(shape.split ? { split: true } : {}),
     ...(shape.keeps ? { keeps: true } : {}),
     ...(shape.slab ? { slab: { typesafe: random.chance(0.5) } } : {}),
@@ -208,6 +212,7 @@ function mixture(random: Random): Family {
     tables: true,
     shared: !host && parts.some((part) => part.shared ?? false),
     slab: parts.some((part) => part.slab ?? false),
+    srcu: parts.some((part) => part.srcu ?? false),
     checks: parts.some((part) => part.checks ?? false),
     observers: parts.some((part) => part.observers ?? false),
     ...(host ? { host } : {}),

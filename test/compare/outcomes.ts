@@ -10,6 +10,7 @@ import {
   lifeGeneration,
   lifeState,
 } from '../../src/machine/memory.ts';
+import { srcuSections, type OpenSrcu } from '../../src/machine/ops/srcu.ts';
 import type { Built } from './build.ts';
 
 /**
@@ -83,6 +84,10 @@ class Names {
   value(value: unknown, opName = ''): string {
     if (Array.isArray(value)) return `[${value.map((item) => this.value(item)).join()}]`;
     if (typeof value === 'object' && value !== null) {
+      if ('actor' in value && 'count' in value) {
+        const section = value as OpenSrcu[number];
+        return `${this.actor(section.actor)}/${section.index}/${section.count}`;
+      }
       if ('half' in value && 'of' in value) {
         return `${String(value.half)} of ${this.value(value.of)}`;
       }
@@ -195,10 +200,9 @@ function actors(run: Run, names: Names): string[] {
     if (!node) return;
     const own = run.machine.cellsOf(index);
     const waits = run.isAlive(index) ? ` waits in ${node.op?.def.name}` : '';
-    const numbers = [own.status, own.locks, own.rcuNesting, own.rcuEnded].map((at) =>
-      cells.peek(at),
-    );
-    parts.push(`${names.actor(index)}: ${numbers.join()}${waits} received${names.history(node)}`);
+    const said = [own.status, own.locks, own.rcuNesting, own.rcuEnded].map((at) => cells.peek(at));
+    const all = [...said, ...srcuSections(run.machine, index)].join();
+    parts.push(`${names.actor(index)}: ${all}${waits} received${names.history(node)}`);
   });
   return parts.sort();
 }

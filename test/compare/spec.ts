@@ -152,7 +152,13 @@ export type Stmt =
   | { readonly op: 'rcu-unlock' }
   | { readonly op: 'call-rcu'; readonly handler: number }
   | { readonly op: 'synchronize' }
-  // the same with the grace-period machine
+  // SRCU: two domains; sections end by index, also out of turn
+  | { readonly op: 'srcu'; readonly domain: number; readonly body: readonly Stmt[] }
+  | { readonly op: 'srcu-lock'; readonly domain: number }
+  | { readonly op: 'srcu-unlock'; readonly domain: number }
+  | { readonly op: 'call-srcu'; readonly domain: number; readonly handler: number }
+  | { readonly op: 'synchronize-srcu'; readonly domain: number }
+  // RCU with the grace-period machine
   | { readonly op: 'tree-call-rcu'; readonly handler: number }
   | { readonly op: 'tree-synchronize' }
   // slab objects: `object` is A or B, or the one allocated last
@@ -167,6 +173,11 @@ export type Stmt =
       readonly condition: Condition;
       readonly as: 'always' | 'sometimes';
     };
+
+export type SrcuStmt = Extract<
+  Stmt,
+  { readonly op: 'srcu' | 'srcu-lock' | 'srcu-unlock' | 'call-srcu' | 'synchronize-srcu' }
+>;
 
 export type SlabStmt = Extract<
   Stmt,
@@ -198,6 +209,8 @@ export interface Spec {
   readonly pointers: number;
   readonly cpus: readonly { readonly virtual: boolean; readonly root: string | null }[];
   readonly actors: readonly ActorSpec[];
+  /** There are the domains of SRCU. */
+  readonly srcu?: boolean;
   /** Entries are read and written by halves. */
   readonly split?: boolean;
   /** No store of user code may be lost: pages are those of files. */

@@ -14,7 +14,18 @@ import * as mem from '../../src/machine/ops/memory.ts';
 import * as pages from '../../src/machine/ops/pages.ts';
 import * as processor from '../../src/machine/ops/processor.ts';
 import { queue_callback, rcu_nest, wait_grace_period } from '../../src/machine/ops/rcu.ts';
-import { smp_mb, smp_rmb, smp_wmb } from '../../src/machine/ops/store-buffer.ts';
+import {
+  queue_srcu_callback,
+  srcu_enter,
+  srcu_leave,
+  wait_srcu_grace_period,
+} from '../../src/machine/ops/srcu.ts';
+import {
+  smp_mb,
+  smp_mb__after_srcu_read_unlock,
+  smp_rmb,
+  smp_wmb,
+} from '../../src/machine/ops/store-buffer.ts';
 import type { MemoryModel } from '../../src/machine/store-buffers.ts';
 import * as tlb from '../../src/machine/ops/tlb.ts';
 import { mapX, tasks, type Mapped } from '../zoo/tables.ts';
@@ -127,6 +138,8 @@ const FULL: readonly Row[] = [
   ],
   ['load_root', ({ root }) => tlb.load_root(root, true)],
   ['wait_grace_period', () => wait_grace_period()],
+  ['wait_srcu_grace_period', ({ lock }) => wait_srcu_grace_period(lock)],
+  ['smp_mb__after_srcu_read_unlock', () => smp_mb__after_srcu_read_unlock()],
   ['join', () => join()],
 ];
 
@@ -172,6 +185,12 @@ const NONE: readonly Row[] = [
   ],
   ['rcu_read_unlock', { before: () => rcu_nest(1), between: () => rcu_nest(-1) }],
   ['call_rcu', () => queue_callback(nothing, [])],
+  ['srcu_read_lock', ({ lock }) => srcu_enter(lock)],
+  [
+    'srcu_read_unlock',
+    { before: ({ lock }) => srcu_enter(lock), between: ({ lock }) => srcu_leave(lock, 0) },
+  ],
+  ['call_srcu', ({ lock }) => queue_srcu_callback(lock, nothing, [])],
   ['set_lazy', () => tlb.set_lazy(true)],
   ['spin_until', ({ zero }) => spin_until([zero], (value) => value === 0)],
   ['choose', () => choose('it', [1, 2])],

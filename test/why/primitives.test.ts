@@ -20,6 +20,8 @@ const NO_PROTECTION: Readonly<Record<string, readonly string[]>> = {
   'the wait of synchronize_rcu() and the callbacks of call_rcu(), which are the protections': [
     'wait_grace_period',
     'after_grace_period',
+    'wait_srcu_grace_period',
+    'after_srcu_grace_period',
   ],
   'orders what x86 orders by itself; in the model it is no step, so nothing is known of it': [
     'smp_wmb',

@@ -24,6 +24,9 @@ const {
   rcu_read_unlock,
   spin_lock,
   spin_unlock,
+  srcu_read_lock,
+  srcu_read_unlock,
+  synchronize_srcu,
 } = linux;
 
 function question(
@@ -112,6 +115,28 @@ test('of two nested sections the inner one can be taken away, and the outer one 
   for (const place of ['inner', 'outer']) {
     expect(tried(outer, [`local_irq_save() in ${place}()`]).effects).toEqual(new Map());
   }
+});
+
+describe('SRCU', () => {
+  const inside = fn(function* inside({ x, other }: Words) {
+    const index = yield* srcu_read_lock(other);
+    yield* READ_ONCE(x);
+    yield* synchronize_srcu(other); // its own section: it waits for ever
+    yield* srcu_read_unlock(other, index);
+  });
+  const [section, grace] = ['srcu_read_lock() in inside()', 'the SRCU grace period in inside()'];
+
+  test('a section is a protection, and so is the grace period', () => {
+    expect([...tried(inside).protections.keys()]).toEqual([section, grace]);
+    expect(tried(inside).effects.size).toBe(1);
+  });
+
+  test.each([section, grace])(
+    'without %s nobody waits for it, and nothing is left open',
+    (name) => {
+      expect(tried(inside, [name]).effects).toEqual(new Map());
+    },
+  );
 });
 
 test('locks of one class are one protection', () => {

@@ -38,6 +38,14 @@ export const smp_mb = leaf(
   { protects: { what: 'smp_mb()' } },
 );
 
+/** Makes the srcu_read_unlock() before it a full barrier (include/linux/srcu.h). */
+export const smp_mb__after_srcu_read_unlock = leaf(
+  function* smp_mb__after_srcu_read_unlock(): Steps<void> {
+    yield* perform(barrierOp, []);
+  },
+  { protects: { what: 'smp_mb__after_srcu_read_unlock()' } },
+);
+
 /** Makes an atomic instruction before it a barrier. On x86 it is one anyway: no step. */
 export const smp_mb__after_atomic = leaf(function* smp_mb__after_atomic(): Steps<void> {});
 

@@ -27,17 +27,9 @@ import {
   page_ref_put,
 } from '../../src/machine/ops/pages.ts';
 import * as processor from '../../src/machine/ops/processor.ts';
-import {
-  kmem_cache_alloc,
-  kmem_cache_create,
-  kmem_cache_free,
-  new_object,
-  type KmemCache,
-} from '../../src/kernel/mm/slab.ts';
 import { tree_call_rcu, tree_synchronize_rcu } from '../../src/kernel/kernel/rcu-tree.ts';
 import type { SlabObject } from '../../src/machine/ops/slab.ts';
 import { queue_callback, rcu_nest, wait_grace_period } from '../../src/machine/ops/rcu.ts';
-import { AGAIN, retry } from '../../src/machine/ops/retry.ts';
 import { smp_mb } from '../../src/machine/ops/store-buffer.ts';
 import * as tlb from '../../src/machine/ops/tlb.ts';
 import { write_disk } from '../../src/machine/ops/disk.ts';
@@ -51,14 +43,15 @@ import {
   TABLES,
   type LockMode,
   type Scope,
-  type SlabStmt,
   type Spec,
   type Stmt,
   type Target,
   type Value,
 } from './spec.ts';
 import { Guests, isGuestStmt } from './guests.ts';
+import { retryStep } from './retries.ts';
 import { srcuStep } from './srcu.ts';
+import { slabStep, slabs, type Slab } from './slabs.ts';
 import { two_halves, two_levels } from './two-levels.ts';
 
 export interface Built extends Program {
@@ -74,12 +67,6 @@ interface Local {
   page: Page | null;
   object: SlabObject<'a'> | null;
   readonly cleared: tlb.Promised[];
-}
-
-interface Slab {
-  readonly cache: KmemCache<'a'>;
-  readonly A: SlabObject<'a'>;
-  readonly B: SlabObject<'a'>;
 }
 
 class World {
@@ -113,7 +100,7 @@ class World {
     this.machine.tracksLinks = true;
     cells.begin(0);
     this.guests = spec.walkers ? new Guests(this.machine) : null;
-    this.slab = spec.slab ? this.slabs(spec.slab.typesafe) : null;
+    this.slab = spec.slab ? slabs(this.machine, spec.slab.typesafe) : null;
     const named = new Set(spec.pointing.filter((name) => name !== null));
     if (this.usesTables) {
       for (const { name, level } of TABLES) this.provide(name, level);
@@ -131,12 +118,6 @@ class World {
       );
     for (const [at, frame] of spec.mapped)
       memory.storeWide(this.entryWord(at), this.mapping(frame));
-  }
-
-  private slabs(typesafe: boolean): Slab {
-    const cache = kmem_cache_create('obj', ['a'], { SLAB_TYPESAFE_BY_RCU: typesafe });
-    const object = (name: string) => new_object(this.machine, cache, name, { a: 1 });
-    return { cache, A: object('A'), B: object('B') };
   }
 
   /** Loads the roots that CPUs begin with; the actors exist by now. */
@@ -291,8 +272,8 @@ class World {
         ]);
         break;
       case 'retry':
-        if (stmt.rounds === undefined) yield* retry(() => this.round(stmt, local));
-        else yield* this.rounds(stmt, stmt.rounds, local);
+        local.number = 0;
+        yield* retryStep(stmt, this.words, () => this.block(stmt.body, local));
         break;
       case 'observe':
         yield* perform(observeOp, [stmt.words.map(word), stmt.condition, stmt.as, this.seen]);
@@ -300,31 +281,6 @@ class World {
       default:
         yield* this.frames(stmt, local);
     }
-  }
-
-  private *rounds(
-    stmt: Extract<Stmt, { readonly op: 'retry' }>,
-    limit: number,
-    local: Local,
-  ): Steps<void> {
-    for (let left = limit; left > 0; left--) {
-      if ((yield* this.round(stmt, local)) !== AGAIN) return;
-    }
-    yield* assume(false);
-  }
-
-  private *round(
-    { words, condition, body }: Extract<Stmt, { readonly op: 'retry' }>,
-    local: Local,
-  ): Steps<number | typeof AGAIN> {
-    local.number = 0;
-    yield* this.block(body, local);
-    const values: (() => number)[] = [];
-    for (const at of words) {
-      const value = yield* mem.READ_ONCE(this.words[at]!);
-      values.push(() => value);
-    }
-    return holds(condition, values) ? 0 : AGAIN;
   }
 
   private *locked(mode: LockMode, lock: Word, body: readonly Stmt[], local: Local): Steps<void> {
@@ -472,23 +428,11 @@ class World {
       case 'slab-free':
       case 'slab-read':
       case 'slab-write':
-        yield* this.objects(stmt, local, this.slab!);
+        yield* slabStep(stmt, local, this.slab!, (value) => this.value(value, local));
         break;
       default:
         yield* this.translation(stmt, local);
     }
-  }
-
-  private *objects(stmt: SlabStmt, local: Local, { cache, A, B }: Slab): Steps<void> {
-    if (stmt.op === 'slab-alloc') {
-      local.object = yield* kmem_cache_alloc(cache);
-      return;
-    }
-    const object = { A, B, own: local.object }[stmt.object];
-    if (!object) return;
-    if (stmt.op === 'slab-free') yield* kmem_cache_free(cache, object);
-    else if (stmt.op === 'slab-read') local.number = yield* mem.READ_ONCE(object.a);
-    else yield* mem.WRITE_ONCE(object.a, this.value(stmt.value, local));
   }
 
   private *translation(stmt: Stmt, local: Local): Steps<void> {

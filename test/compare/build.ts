@@ -37,6 +37,7 @@ import {
 import { tree_call_rcu, tree_synchronize_rcu } from '../../src/kernel/kernel/rcu-tree.ts';
 import type { SlabObject } from '../../src/machine/ops/slab.ts';
 import { queue_callback, rcu_nest, wait_grace_period } from '../../src/machine/ops/rcu.ts';
+import { AGAIN, retry } from '../../src/machine/ops/retry.ts';
 import { smp_mb } from '../../src/machine/ops/store-buffer.ts';
 import * as tlb from '../../src/machine/ops/tlb.ts';
 import { write_disk } from '../../src/machine/ops/disk.ts';
@@ -56,10 +57,12 @@ import {
   type Target,
   type Value,
 } from './spec.ts';
+import { Guests, isGuestStmt } from './guests.ts';
 import { srcuStep } from './srcu.ts';
 import { two_halves, two_levels } from './two-levels.ts';
 
 export interface Built extends Program {
+  readonly words?: readonly Word[];
   /** The `sometimes` conditions that were seen. */
   readonly seen: Set<string>;
 }
@@ -89,6 +92,7 @@ class World {
   private readonly handlers: readonly AnyFn[];
   private readonly usesTables: boolean;
   private readonly slab: Slab | null;
+  private readonly guests: Guests | null;
 
   constructor(spec: Spec) {
     this.machine = new Machine({
@@ -108,6 +112,7 @@ class World {
     this.usesTables = spec.mapped.length > 0 || spec.cpus.some(({ root }) => root !== null);
     this.machine.tracksLinks = true;
     cells.begin(0);
+    this.guests = spec.walkers ? new Guests(this.machine) : null;
     this.slab = spec.slab ? this.slabs(spec.slab.typesafe) : null;
     const named = new Set(spec.pointing.filter((name) => name !== null));
     if (this.usesTables) {
@@ -285,12 +290,41 @@ class World {
           local.number,
         ]);
         break;
+      case 'retry':
+        if (stmt.rounds === undefined) yield* retry(() => this.round(stmt, local));
+        else yield* this.rounds(stmt, stmt.rounds, local);
+        break;
       case 'observe':
         yield* perform(observeOp, [stmt.words.map(word), stmt.condition, stmt.as, this.seen]);
         break;
       default:
         yield* this.frames(stmt, local);
     }
+  }
+
+  private *rounds(
+    stmt: Extract<Stmt, { readonly op: 'retry' }>,
+    limit: number,
+    local: Local,
+  ): Steps<void> {
+    for (let left = limit; left > 0; left--) {
+      if ((yield* this.round(stmt, local)) !== AGAIN) return;
+    }
+    yield* assume(false);
+  }
+
+  private *round(
+    { words, condition, body }: Extract<Stmt, { readonly op: 'retry' }>,
+    local: Local,
+  ): Steps<number | typeof AGAIN> {
+    local.number = 0;
+    yield* this.block(body, local);
+    const values: (() => number)[] = [];
+    for (const at of words) {
+      const value = yield* mem.READ_ONCE(this.words[at]!);
+      values.push(() => value);
+    }
+    return holds(condition, values) ? 0 : AGAIN;
   }
 
   private *locked(mode: LockMode, lock: Word, body: readonly Stmt[], local: Local): Steps<void> {
@@ -329,6 +363,10 @@ class World {
 
   private *frames(stmt: Stmt, local: Local): Steps<void> {
     const { memory } = this.machine;
+    if (isGuestStmt(stmt)) {
+      yield* this.guests!.step(stmt, local);
+      return;
+    }
     switch (stmt.op) {
       case 'alloc':
         local.page = yield* allocate_frame({ what: 'f', level: stmt.level, recycle: stmt.recycle });
@@ -580,5 +618,13 @@ export function build(spec: Spec, mistakes: CheckMistakes = {}): Built {
   }));
   world.boot(spec);
   const stepChecks = checksOf(machine, world.words, spec.checks, mistakes);
-  return { machine, actors, patches: new Map(), traced: false, stepChecks, seen: world.seen };
+  return {
+    machine,
+    actors,
+    patches: new Map(),
+    traced: false,
+    stepChecks,
+    words: world.words,
+    seen: world.seen,
+  };
 }

@@ -1,6 +1,7 @@
 import { FOLIO_STEPS } from './folio.ts';
 import type { Half } from '../../src/machine/arch.ts';
 import type { Random } from './random.ts';
+import { guestFamily } from './guests.ts';
 import { srcuFamily } from './srcu.ts';
 import {
   PAGES,
@@ -43,6 +44,7 @@ export interface Family {
   readonly tables?: boolean;
   readonly slab?: boolean;
   readonly srcu?: boolean;
+  readonly walkers?: boolean;
   /** Entries are read and written by halves. */
   readonly split?: boolean;
   /** No store of user code may be lost. */
@@ -224,6 +226,26 @@ const access: Maker = (r) => ({
   root: r.chance(0.8) ? 'R' : 'S',
   address: r.of([0, 0, 2 ** 12, 2 ** 21]),
   value: r.chance(0.5) ? value(r) : null,
+});
+
+/**
+ * Loops look at the first two words, and store only to the third: two loops that wake each other by what they
+ * store have endless runs.
+ */
+const lookedAt: Maker = (r) => ({ op: 'read', word: r.below(2) });
+const storedAndTakenBack: Maker = () => ({
+  op: 'lock',
+  mode: 'spin',
+  lock: 0,
+  body: [2, 0].map((plus) => ({ op: 'write', word: 2, value: { received: false, plus } })),
+});
+const retrying: Maker = (r) => ({
+  op: 'retry',
+  words: r.of([[0], [1], [0, 1]]),
+  condition: condition(r),
+  body: r.some(r.below(3), () =>
+    r.of([lookedAt, storedAndTakenBack, locked(['spin', 'read'], lookedAt)])(r),
+  ),
 });
 
 /** Large pages and small ones, with marks and without. */
@@ -502,6 +524,19 @@ export const FAMILIES: Readonly<Record<string, Family>> = {
       [3, write],
       [2, (r) => ({ op: 'free-named', frame: r.of(['X', 'Y']) })],
       [1, read],
+    ],
+  },
+  walkers: guestFamily({ read, write, locked }),
+  retries: {
+    locks: 2,
+    actors: [2, 3],
+    length: [1, 3],
+    statements: [
+      [5, retrying],
+      [4, write],
+      [1, read],
+      [1, cas],
+      [1, locked(['spin', 'mutex'], write, read)],
     ],
   },
   srcu: srcuFamily({ read, write, wait, locked, rcu }),

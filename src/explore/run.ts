@@ -4,8 +4,9 @@ import { READ, type Cell, type Reader } from '../machine/cells.ts';
 import { Coroutine, type TrieNode, type TrieStatistics } from '../machine/coroutine.ts';
 import type { PatchTable } from '../machine/fn.ts';
 import { MAX_ACTORS, type Machine, type Spawned } from '../machine/machine.ts';
-import type { Steps } from '../machine/op.ts';
 import type { Violation } from '../machine/violation.ts';
+import type { Op, Steps } from '../machine/op.ts';
+import { isByChance } from '../machine/ops/retry.ts';
 import { ActorSet } from './actor-set.ts';
 import { bornBackwards } from './verify.ts';
 
@@ -357,7 +358,10 @@ export class Run {
       if (status === STOPPED) stopped = true;
       else if (status === ASSUMED) assumed = true;
       else if (status === BOUNDED) bounded = true;
-      else if (status === RUNNING && !this.machine.actor(actor).daemon) waiting = true;
+      else if (status === RUNNING && !this.machine.actor(actor).daemon) {
+        waiting = true;
+        if (isByChance((this.nodes[actor] as TrieNode).op as Op)) assumed = true;
+      }
     }
     if (stopped) return 'stopped';
     if (bounded) return 'bounded';

@@ -94,11 +94,15 @@ interface Learned {
   readonly sign: boolean;
 }
 
-/** A run in progress, by depth: who took each step, which op it was, and what its actor received. */
+/** A run in progress, by depth: who took each step, which op it was, and what came of it. */
 export interface History {
   readonly actorAt: ArrayLike<number>;
   readonly nodeAt: readonly ({ readonly op: Op | null } | null | undefined)[];
   readonly valueAt: readonly unknown[];
+  /** Its first access. */
+  readonly startAt: ArrayLike<number>;
+  /** In how many ways the step could have gone. */
+  readonly outcomesAt: ArrayLike<number>;
 }
 
 export interface SpawnRequest {

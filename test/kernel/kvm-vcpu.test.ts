@@ -7,6 +7,7 @@ import type { Page } from '../../src/machine/memory.ts';
 import type { Steps } from '../../src/machine/op.ts';
 import { READ_ONCE, WRITE_ONCE, write_entry } from '../../src/machine/ops/memory.ts';
 import { spin_lock, spin_unlock } from '../../src/machine/ops/locks.ts';
+import { choose } from '../../src/machine/ops/control.ts';
 import { free_frame } from '../../src/machine/ops/pages.ts';
 import { AGAIN, retry } from '../../src/machine/ops/retry.ts';
 import { STAGE } from '../../src/machine/stages.ts';
@@ -156,6 +157,17 @@ describe('a loop that starts again', () => {
     expect([...violations.values()].map(({ violation }) => violation.message)).toEqual([
       'Nobody is left who could change it: CPU0 tries again and again, without a change of z; CPU1 tries again and again, without a change of z.',
     ]);
+  });
+
+  test('a round that may go another way by itself is no livelock', () => {
+    const { machine } = flag();
+    const waits = (): Steps<void> =>
+      retry(function* () {
+        return (yield* choose('luck', [true, false])) ? undefined : AGAIN;
+      });
+    const { violations, runs } = explore(tasks(machine, waits));
+    expect(violations.size).toBe(0);
+    expect(runs).toBe(1);
   });
 
   test('nobody changes anything: a livelock, not a deadlock', () => {

@@ -2,7 +2,7 @@ import type { Actor } from '../actor.ts';
 import { READ, UPDATE, type Cell, type Reader } from '../cells.ts';
 import { currentActivation } from '../fn.ts';
 import type { History, Machine } from '../machine.ts';
-import { defineOp, perform, type Steps } from '../op.ts';
+import { defineOp, perform, type Op, type Steps } from '../op.ts';
 
 /**
  * Loops that start again because something was not as it must be.
@@ -28,7 +28,7 @@ interface Seen {
   readonly sign: boolean;
 }
 
-/** Where the innermost rounds of each actor begin in the list of accesses: a satellite per actor and depth. */
+/** The step with which the present round of each loop of an actor began: a satellite per actor and nesting. */
 function startOf(m: Machine, who: Actor, depth: number): Cell {
   let starts = m.objects.get('rounds') as Map<string, Cell> | undefined;
   if (!starts) m.objects.set('rounds', (starts = new Map()));
@@ -41,7 +41,7 @@ function startOf(m: Machine, who: Actor, depth: number): Cell {
 const beginOp = defineOp('round_begins', {
   ordering: 'none',
   exec: (m, who, [depth]: [number]) => {
-    m.cells.poke(startOf(m, who, depth), m.cells.top);
+    m.cells.poke(startOf(m, who, depth), m.cells.depth);
     return undefined;
   },
   ghost: true,
@@ -49,9 +49,11 @@ const beginOp = defineOp('round_begins', {
 
 /** Stands for "it would find something else at once". */
 const AT_ONCE: Seen = Object.freeze({ cell: -1, value: 0, sign: false });
+/** Stands for "the next round may go another way all by itself". */
+const BY_CHANCE: Seen = Object.freeze({ cell: -2, value: 0, sign: false });
 
 /**
- * What the steps of `who` since then have learned. Equal lists are one object: they cross a trie edge. A step
+ * What the steps of `who` since that one have learned. Equal lists are one object: they cross a trie edge. A step
  * that found what the round had stored there before learned nothing; if it found something else, the next round
  * may well find its own value.
  */
@@ -59,9 +61,13 @@ function learned(m: Machine, who: Actor, since: number): readonly Seen[] {
   const { cells } = m;
   const steps = m.history as History;
   const seen = new Map<Cell, Seen>();
+  for (let step = since + 1; step < cells.depth; step++) {
+    const isOwn = steps.actorAt[step] === who.index && howMuch(steps, step) !== 'nothing';
+    if (isOwn && (steps.outcomesAt[step] as number) > 1) note(seen, BY_CHANCE);
+  }
   /** What the round has stored last; undefined until the next access shows it. */
   const stored = new Map<Cell, number | undefined>();
-  for (let at = since; at < cells.top; at++) {
+  for (let at = steps.startAt[since + 1] as number; at < cells.top; at++) {
     const cell = cells.cell[at] as Cell;
     if (cells.tallies.has(cell)) continue;
     const before = cells.old[at] as number;
@@ -104,7 +110,7 @@ function changed(read: Reader, seen: readonly Seen[]): boolean {
   let differs = false;
   for (const { cell, value, sign } of seen) {
     if (cell < 0) {
-      differs = true;
+      if (cell === AT_ONCE.cell) differs = true;
       continue;
     }
     const now = read.get(cell);
@@ -117,7 +123,7 @@ const againOp = defineOp('try_again', {
   ordering: 'none',
   guard: (read, _m, _who, [seen]: [readonly Seen[], number]) => changed(read, seen),
   exec: (m, who, [, depth]) => {
-    m.cells.poke(startOf(m, who, depth), m.cells.top);
+    m.cells.poke(startOf(m, who, depth), m.cells.depth);
     return undefined;
   },
   waitsFor: (m, _who, [seen]) => {
@@ -130,6 +136,16 @@ const againOp = defineOp('try_again', {
 /** Is this the step of somebody who goes round a loop and sees the same each time? */
 export function isRetry(def: object): boolean {
   return def === againOp;
+}
+
+/**
+ * Would he have to go the same way each time? Where a round has come to something that goes in several ways by
+ * itself, another run has taken the other way: who waits in this one is no livelock.
+ */
+export function isByChance({ def, args }: Op): boolean {
+  return (
+    def === againOp && (args[0] as readonly Seen[]).some(({ cell }) => cell === BY_CHANCE.cell)
+  );
 }
 
 /** The named words among what a round has learned. */

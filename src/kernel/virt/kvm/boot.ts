@@ -5,7 +5,7 @@ import { ALLOCATED, PAGE_SIZE, makeLife, type Page, type Word } from '../../../m
 import { STAGE, levelAt, stageNamed } from '../../../machine/stages.ts';
 import { indexAt } from '../../../machine/walk.ts';
 import type { Mm } from '../../mm/types.ts';
-import type { Kvm, KvmMmuOps, Memslots, Sptep, Vcpu } from './types.ts';
+import type { Kvm, KvmMmuOps, Memslots, PfnCache, Sptep, Vcpu } from './types.ts';
 import { OUTSIDE_GUEST_MODE, VCPU_MODES } from './vcpu.ts';
 
 /**
@@ -22,6 +22,8 @@ export interface VmOptions {
   readonly mapped?: Readonly<Record<number, { readonly page: Page; readonly bits: bigint }>>;
   /** Guest frames for which there is a leaf table although it maps nothing. */
   readonly tables_for?: readonly number[];
+  /** Guest frames for which KVM has a pfn cache, which is not valid yet. */
+  readonly gpcs?: readonly number[];
   /** Level of the root: 1, a tree of two levels, if not said; 3 is all four. */
   readonly root_level?: number;
 }
@@ -42,6 +44,7 @@ export function new_vm(
     memory.variable(`${name}->${field}`, initial);
   const whole = [{ id: 0, base_gfn: 0, npages: 512, userspace_addr: 0 }];
   const vcpus: Vcpu[] = [];
+  const gpcs: PfnCache[] = [];
   const tree = new Tree(machine, name, stage, root_level);
   const kvm: Kvm = {
     name,
@@ -61,14 +64,31 @@ export function new_vm(
     memslot_sets: options.memslots ?? [whole],
     memslots: variable('memslots'),
     slots_lock: variable('slots_lock'),
+    srcu: variable('srcu'),
+    gpcs,
     root: tree.root,
     mmu,
     vcpus,
   };
   for (const gfn of tables_for) tree.table(gfn);
   for (const [gfn, { page, bits }] of Object.entries(mapped)) tree.map(Number(gfn), page, bits);
+  options.gpcs?.forEach((gfn) => gpcs.push(new_gpc(machine, kvm, gfn)));
   options.vcpus.forEach((cpu, at) => vcpus.push(new_vcpu(machine, kvm, cpu, at)));
   return Object.freeze(kvm);
+}
+
+function new_gpc(machine: Machine, kvm: Kvm, gfn: number): PfnCache {
+  const name = 'gpc';
+  const variable = (field: string): Word => machine.memory.variable(`${name}->${field}`);
+  return Object.freeze({
+    name,
+    kvm,
+    gfn,
+    lock: variable('lock'),
+    refresh_lock: variable('refresh_lock'),
+    valid: variable('valid'),
+    khva: machine.memory.pointer(`${name}->khva`),
+  });
 }
 
 function new_vcpu(machine: Machine, kvm: Kvm, cpu: string, at: number): Vcpu {

@@ -1,10 +1,9 @@
 import { Option, type Command } from 'commander';
-import { decode, parseWidthOfAddresses, type DecodeOptions } from './decode-command.ts';
+import type { DecodeOptions } from './decode-command.ts';
 import type { ExitCode } from './exit-code.ts';
-import { explain, type ExplainOptions } from './explain-command.ts';
+import type { ExplainOptions } from './explain-command.ts';
 import { AFTER_DECODE, AFTER_EXPLAIN, AFTER_WALK } from './help.ts';
-import { COLOR_MODES, oneOf, parseJsonForm } from './options.ts';
-import { walk } from './walk-command.ts';
+import { COLOR_MODES, oneOf, parseJsonForm, parseWidthOfAddresses } from './options.ts';
 import {
   MERGES,
   USUAL_LIMITS,
@@ -28,23 +27,26 @@ export function archCommands(program: Command, finished: (code: ExitCode) => voi
     .optionsGroup('What is decoded:')
     .option('--level <name>', 'pte, pmd, ..., or a register; else each where it fits')
     .option('--maxphyaddr <n>', 'width of physical addresses', parseWidthOfAddresses);
-  form(decoding).action(async (arch: string, values: string[], options: DecodeOptions) =>
-    finished(await decode(arch, values, options)),
-  );
+  form(decoding).action(async (arch: string, values: string[], options: DecodeOptions) => {
+    const { decode } = await import('./decode-command.ts');
+    finished(await decode(arch, values, options));
+  });
 
   const walking = walkCommand(program);
-  form(walking).action(async (image: string, address: bigint | undefined, options: WalkOptions) =>
-    finished(await walk(image, address, options)),
-  );
+  form(walking).action(async (image: string, address: bigint | undefined, options: WalkOptions) => {
+    const { walk } = await import('./walk-command.ts');
+    finished(await walk(image, address, options));
+  });
 
   const explaining = program
     .command('explain')
     .description('what an architecture, function, violation or error means')
     .argument('[name]', 'what it is about; none: what can be explained')
     .addHelpText('after', AFTER_EXPLAIN);
-  form(explaining).action(async (name: string | undefined, options: ExplainOptions) =>
-    finished(await explain(name, options)),
-  );
+  form(explaining).action(async (name: string | undefined, options: ExplainOptions) => {
+    const { explain } = await import('./explain-command.ts');
+    finished(await explain(name, options));
+  });
 }
 
 function walkCommand(program: Command): Command {

@@ -97,15 +97,6 @@ function within(entry: Decoded, physBits: number | undefined): Decoded {
   return { ...entry, present: false, fault };
 }
 
-export function parseWidthOfAddresses(text: string): number {
-  const width = /^\d+$/.test(text) ? Number(text) : NaN;
-  if (width >= 32 && width <= 64) return width;
-  throw new GracewalkError('E107', `bad --maxphyaddr '${text}'`, {
-    notes: ['the width of physical addresses is a whole number from 32 to 64'],
-    help: "on x86 it is in /proc/cpuinfo: 'address sizes : 46 bits physical'",
-  });
-}
-
 function at(kind: TableKind, bits: bigint, name: string): Meaning[] {
   const level = kind.levels.findIndex((it) => it.name === name);
   const roots = kind.roots.filter((it) => it.name.toLowerCase() === name.toLowerCase());

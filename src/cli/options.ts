@@ -102,3 +102,12 @@ export function oneOf<T extends string>(
     });
   };
 }
+
+export function parseWidthOfAddresses(text: string): number {
+  const width = /^\d+$/.test(text) ? Number(text) : NaN;
+  if (width >= 32 && width <= 64) return width;
+  throw new GracewalkError('E107', `bad --maxphyaddr '${text}'`, {
+    notes: ['the width of physical addresses is a whole number from 32 to 64'],
+    help: "on x86 it is in /proc/cpuinfo: 'address sizes : 46 bits physical'",
+  });
+}

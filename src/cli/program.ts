@@ -1,7 +1,7 @@
 import { Command, Option } from 'commander';
 import { ARCH_VERBS, archCommands } from './arch-commands.ts';
-import { ask, type AskOptions } from './ask-command.ts';
-import { check, type CheckOptions } from './check-command.ts';
+import type { AskOptions } from './ask-command.ts';
+import type { CheckOptions } from './check-command.ts';
 import type { ExitCode } from './exit-code.ts';
 import { parseExpectation } from './expectation.ts';
 import { AFTER_ASK, AFTER_CHECK, AFTER_PROGRAM, AFTER_REPLAY, optionTerm } from './help.ts';
@@ -21,7 +21,7 @@ import {
 } from './options.ts';
 import { ENGINE_VERSION } from './package.ts';
 import { VIEW_VERBS, viewCommands } from './view-commands.ts';
-import { replay, type ReplayOptions } from './replay-command.ts';
+import type { ReplayOptions } from './replay-command.ts';
 import { WHY_VERBS, whyVerb } from './why-verb.ts';
 
 /** Of a hunt. */
@@ -37,7 +37,10 @@ export const VERBS: readonly string[] = [
   'help',
 ];
 
-/** The verbs and their options. `finished` gets the exit code, `print` the text of --help and --version. */
+/**
+ * The verbs and their options. `finished` gets the exit code, `print` the text of --help and --version. What a
+ * verb does is loaded when it is asked for: most of them need neither the kernel's functions nor the drawings.
+ */
 export function commands(
   finished: (code: ExitCode) => void,
   print: (text: string) => void,
@@ -52,16 +55,21 @@ export function commands(
     .exitOverride()
     // Errors are caught and printed in our own form.
     .configureOutput({ writeOut: print, writeErr: () => {} });
-  checkCommand(program).action(async (files: string[], options: CheckOptions) =>
-    finished(await check(files, options)),
-  );
+  checkCommand(program).action(async (files: string[], options: CheckOptions) => {
+    const { check } = await import('./check-command.ts');
+    finished(await check(files, options));
+  });
   askCommand(program).action(
-    async (file: string, diagram: string | undefined, options: AskOptions) =>
-      finished(await ask(file, diagram, options)),
+    async (file: string, diagram: string | undefined, options: AskOptions) => {
+      const { ask } = await import('./ask-command.ts');
+      finished(await ask(file, diagram, options));
+    },
   );
   replayCommand(program).action(
-    async (token: string, file: string | undefined, options: ReplayOptions) =>
-      finished(await replay(token, file, options)),
+    async (token: string, file: string | undefined, options: ReplayOptions) => {
+      const { replay } = await import('./replay-command.ts');
+      finished(await replay(token, file, options));
+    },
   );
   whyVerb(program, finished);
   viewCommands(program, finished);

@@ -1,10 +1,10 @@
 import { Option, type Command } from 'commander';
 import type { ExitCode } from './exit-code.ts';
-import { bugs, type BugsOptions } from './bugs-command.ts';
+import type { BugsOptions } from './bugs-command.ts';
 import { AFTER_BUGS, AFTER_MATRIX, AFTER_NEW } from './help.ts';
 import { parseLimits } from './limits.ts';
 import { USUAL_TEMPLATE, newScenario, type NewOptions } from './new-command.ts';
-import { matrix, type MatrixOptions } from './matrix-command.ts';
+import type { MatrixOptions } from './matrix-command.ts';
 import {
   COLOR_MODES,
   DETAILS,
@@ -21,12 +21,14 @@ export const VIEW_VERBS: readonly string[] = ['matrix', 'new', 'bugs'];
 
 /** The verbs around a verdict: tables, the museum, new files. */
 export function viewCommands(program: Command, finished: (code: ExitCode) => void): void {
-  matrixCommand(program).action(async (files: string[], options: MatrixOptions) =>
-    finished(await matrix(files, options)),
-  );
-  bugsCommand(program).action(async (id: string | undefined, options: BugsOptions) =>
-    finished(await bugs(id, options)),
-  );
+  matrixCommand(program).action(async (files: string[], options: MatrixOptions) => {
+    const { matrix } = await import('./matrix-command.ts');
+    finished(await matrix(files, options));
+  });
+  bugsCommand(program).action(async (id: string | undefined, options: BugsOptions) => {
+    const { bugs } = await import('./bugs-command.ts');
+    finished(await bugs(id, options));
+  });
   newCommand(program).action(async (name: string | undefined, options: NewOptions) =>
     finished(await newScenario(name, options)),
   );

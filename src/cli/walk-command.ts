@@ -19,7 +19,8 @@ import { reportError } from './report-error.ts';
 import { Session } from './session.ts';
 import { translationJson } from './walk-json.ts';
 import { Problems } from './walk-problems.ts';
-import { rootOf, stagesOf, type WalkOptions } from './walk-options.ts';
+import type { WalkOptions } from './walk-options.ts';
+import { rootOf, stagesOf } from './walk-stages.ts';
 import { Batch, listPrinter } from './walk-printer.ts';
 import { translationText } from './walk-text.ts';
 

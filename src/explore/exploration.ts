@@ -115,7 +115,7 @@ export class Counter implements SearchHooks {
     if (classOf) this.watchers.classes?.add(classOf());
     const { ends } = this;
     const sampled = ends <= this.verified || (ends & (ends - 1)) === 0;
-    if (sampled && run.program.traced) verifyTogether(run);
+    if (sampled && run.program.traced) verifyTogether(run, ends);
     if (ends >= this.bounds.runs) this.stop('runs');
   }
 

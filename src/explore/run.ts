@@ -100,7 +100,9 @@ export class Run {
   /** Per step: its first access and first silent write. */
   readonly startAt: number[] = [];
   readonly silentAt: number[] = [];
-  private readonly nodeAt: (TrieNode | null)[] = [];
+  readonly nodeAt: (TrieNode | null)[] = [];
+  /** What the actor of each step received. */
+  readonly valueAt: unknown[] = [];
   readonly spawnedAt: (readonly Spawned[])[] = [];
   /**
    * Indices of the actors of this run, in the order of their creation. Where actors are gone through, it is in
@@ -211,7 +213,7 @@ export class Run {
     this.silentAt[depth] = cells.silentTop;
     this.nodeAt[depth] = node;
     machine.outcome = outcome;
-    machine.actorOfStep = this.actorAt;
+    machine.history = this;
     if (machine.found.length > 0) machine.found.length = 0;
     if (machine.spawnedNow.length > 0) machine.spawnedNow.length = 0;
     cells.begin(depth);
@@ -222,6 +224,7 @@ export class Run {
     machine.takeCpu(who);
     this.outcomesAt[depth] = op.def.outcomes ? op.def.outcomes(machine, who, op.args) : 1;
     const value = op.def.exec(machine, who, op.args);
+    this.valueAt[depth] = value;
     this.depth = depth + 1;
     const after = this.advance(who, node, value);
     this.last = { who, before: node, after, value };

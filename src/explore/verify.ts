@@ -28,14 +28,31 @@ export function bornBackwards({ actors, patches, machine }: Program): () => void
   };
 }
 
-/** Leads the present run once more, in five orders. */
-export function verifyTogether(run: Run): void {
-  inRunsOrder(run);
-  for (const order of [[...run.order], [...run.order].reverse()]) {
-    for (const index of order) life(run, index)();
-    const begun = order.map((index) => life(run, index));
-    for (const lead of begun) lead();
-  }
+/** Ways to lead the present run once more. */
+const ORDERS: readonly ((run: Run) => void)[] = [
+  inRunsOrder,
+  (run) => inTurn(run, run.order),
+  (run) => inTurn(run, [...run.order].reverse()),
+  (run) => begunTogether(run, run.order),
+  (run) => begunTogether(run, [...run.order].reverse()),
+];
+
+/** Of so many runs, all orders are tried; of later ones, which are much like them, one after the other. */
+const ALL_ORDERS = 12;
+
+/** Leads the present run once more; it is the `nth` of its search. */
+export function verifyTogether(run: Run, nth: number): void {
+  const orders = nth <= ALL_ORDERS ? ORDERS : ORDERS.filter((_, at) => at === nth % ORDERS.length);
+  for (const lead of orders) lead(run);
+}
+
+function inTurn(run: Run, order: readonly number[]): void {
+  for (const index of order) life(run, index)();
+}
+
+function begunTogether(run: Run, order: readonly number[]): void {
+  const begun = order.map((index) => life(run, index));
+  for (const lead of begun) lead();
 }
 
 /** Begins an actor; what is returned leads it to where it is in the run. */

@@ -362,8 +362,9 @@ test('E301: a spin loop', async () => {
        |                      ^^^^^^^^^^^^^^^ read the same value 12 times
     note: each further round would be explored as a new run, without end
     help: say what is waited for: \`yield* spin_until([word], (value) => ...)\`;
-          the engine then explores each change once instead of each retry
-                                                                        [E301]
+          the engine then explores each change once instead of each retry; a
+          whole round that is to be repeated goes in \`yield* retry(function* ()
+          {...})\`                                                       [E301]
     exit 2"
   `);
 });

@@ -7,7 +7,6 @@ import { MessageChannel, receiveMessageOnPort } from 'node:worker_threads';
 import type { MessagePort } from 'node:worker_threads';
 import { MissingFileError, SourceError, placeIn } from './source-error.ts';
 import type { SourcePlace } from './source-error.ts';
-import { stripTypes } from './strip.ts';
 
 /** Where the hooks tell which files they loaded; undefined until they are registered. */
 let loadedFiles: MessagePort | undefined;
@@ -31,7 +30,7 @@ export async function loadModule(path: string): Promise<Record<string, unknown>>
   try {
     return (await import(pathToFileURL(file).href)) as Record<string, unknown>;
   } catch (error) {
-    throw typed(error);
+    throw await typed(error);
   }
 }
 
@@ -50,7 +49,7 @@ interface Crossed {
 }
 
 /** The error that the hooks meant, or that V8 meant; otherwise what was thrown. */
-function typed(error: unknown): unknown {
+async function typed(error: unknown): Promise<unknown> {
   const files = drain();
   if (!(error instanceof Error)) return error;
   const { message, sourceError, missingFile } = error as Crossed;
@@ -58,7 +57,7 @@ function typed(error: unknown): unknown {
   if (missingFile !== undefined)
     return new MissingFileError(missingFile.file, missingFile.importer);
   if (!(error instanceof SyntaxError)) return error;
-  return fromArrow(error) ?? fromCheck(files) ?? error;
+  return fromArrow(error) ?? (await fromCheck(files)) ?? error;
 }
 
 /** The files loaded since the last call, in order. */
@@ -87,7 +86,9 @@ function fromArrow(error: SyntaxError): SourceError | undefined {
  * What amaro's parser lets pass and V8 refuses (a name declared twice) comes without a place when it
  * is caught, but not when `node --check` prints it. Slow, and only on the way to an error message.
  */
-function fromCheck(files: readonly string[]): SourceError | undefined {
+async function fromCheck(files: readonly string[]): Promise<SourceError | undefined> {
+  // Megabytes, which only the hooks' thread needs otherwise.
+  const { stripTypes } = await import('./strip.ts');
   for (const file of files) {
     const { stderr } = spawnSync(process.execPath, ['--input-type=module', '--check', '-'], {
       input: stripTypes(readFileSync(file, 'utf8'), file),

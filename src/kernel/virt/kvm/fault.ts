@@ -90,12 +90,12 @@ export const kvm_release_faultin_page = fn(function* kvm_release_faultin_page(
 });
 
 /** Makes the entry for a fault that has its page. Under mmu_lock. */
-export type MapFault = (vcpu: Vcpu, fault: FaultinPage) => Steps<RetPf>;
+export type MapFault = (vcpu: Vcpu, fault: PageFault, found: FaultinPage) => Steps<RetPf>;
 
 const map_if_fresh = fn(
   function* map_if_fresh(vcpu: Vcpu, fault: FaultinPage, map: MapFault): Steps<RetPf> {
     const stale = yield* is_page_fault_stale(vcpu, fault);
-    const ret = stale ? 'RET_PF_RETRY' : yield* map(vcpu, fault);
+    const ret = stale ? 'RET_PF_RETRY' : yield* map(vcpu, fault, fault);
     yield* kvm_release_faultin_page(vcpu.kvm, fault, ret === 'RET_PF_RETRY');
     return ret;
   },

@@ -73,7 +73,7 @@ export const kvm_mmu_invalidate_end = fn(function* kvm_mmu_invalidate_end(kvm: K
 });
 
 /** Is an invalidation of the frame going on? */
-const mmu_invalidate_covers = fn(
+export const mmu_invalidate_covers = fn(
   function* mmu_invalidate_covers(kvm: Kvm, gfn: number): Steps<boolean> {
     if ((yield* READ_ONCE(kvm.mmu_invalidate_in_progress)) === 0) return false;
     const start = yield* READ_ONCE(kvm.mmu_invalidate_range_start);
@@ -84,7 +84,7 @@ const mmu_invalidate_covers = fn(
 );
 
 /** Has one ended since the sequence was read? */
-const mmu_invalidate_seq_changed = fn(
+export const mmu_invalidate_seq_changed = fn(
   function* mmu_invalidate_seq_changed(kvm: Kvm, mmu_seq: number): Steps<boolean> {
     return (yield* READ_ONCE(kvm.mmu_invalidate_seq)) !== mmu_seq;
   },

@@ -53,8 +53,8 @@ export const VIOLATION_MEANINGS: Readonly<Record<ViolationKind, Meaning>> = {
     look: 'Locks in two orders; an interrupt that is waited for with interrupts off; a grace period inside a read-side section.',
   },
   livelock: {
-    says: 'Actors go round and round without anybody getting further.',
-    look: 'Retry loops that make each other retry.',
+    says: 'Somebody goes round a loop that starts again, learns the same each time, and nobody is left who could change it.',
+    look: 'A count that is never taken back, or a round that holds what the others wait for.',
   },
   'sleep-in-atomic': {
     says: 'Something that may sleep with interrupts or preemption off, under a spinning lock or in a read-side section.',

@@ -4,8 +4,9 @@ import { READ, type Cell, type Reader } from '../machine/cells.ts';
 import { Coroutine, type TrieNode, type TrieStatistics } from '../machine/coroutine.ts';
 import type { PatchTable } from '../machine/fn.ts';
 import { MAX_ACTORS, type Machine, type Spawned } from '../machine/machine.ts';
-import type { Steps } from '../machine/op.ts';
 import type { Violation } from '../machine/violation.ts';
+import type { Op, Steps } from '../machine/op.ts';
+import { isByChance } from '../machine/ops/retry.ts';
 import { ActorSet } from './actor-set.ts';
 import { bornBackwards } from './verify.ts';
 
@@ -100,7 +101,9 @@ export class Run {
   /** Per step: its first access and first silent write. */
   readonly startAt: number[] = [];
   readonly silentAt: number[] = [];
-  private readonly nodeAt: (TrieNode | null)[] = [];
+  readonly nodeAt: (TrieNode | null)[] = [];
+  /** What the actor of each step received. */
+  readonly valueAt: unknown[] = [];
   readonly spawnedAt: (readonly Spawned[])[] = [];
   /**
    * Indices of the actors of this run, in the order of their creation. Where actors are gone through, it is in
@@ -211,7 +214,7 @@ export class Run {
     this.silentAt[depth] = cells.silentTop;
     this.nodeAt[depth] = node;
     machine.outcome = outcome;
-    machine.actorOfStep = this.actorAt;
+    machine.history = this;
     if (machine.found.length > 0) machine.found.length = 0;
     if (machine.spawnedNow.length > 0) machine.spawnedNow.length = 0;
     cells.begin(depth);
@@ -222,6 +225,7 @@ export class Run {
     machine.takeCpu(who);
     this.outcomesAt[depth] = op.def.outcomes ? op.def.outcomes(machine, who, op.args) : 1;
     const value = op.def.exec(machine, who, op.args);
+    this.valueAt[depth] = value;
     this.depth = depth + 1;
     const after = this.advance(who, node, value);
     this.last = { who, before: node, after, value };
@@ -354,7 +358,10 @@ export class Run {
       if (status === STOPPED) stopped = true;
       else if (status === ASSUMED) assumed = true;
       else if (status === BOUNDED) bounded = true;
-      else if (status === RUNNING && !this.machine.actor(actor).daemon) waiting = true;
+      else if (status === RUNNING && !this.machine.actor(actor).daemon) {
+        waiting = true;
+        if (isByChance((this.nodes[actor] as TrieNode).op as Op)) assumed = true;
+      }
     }
     if (stopped) return 'stopped';
     if (bounded) return 'bounded';

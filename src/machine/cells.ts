@@ -71,7 +71,8 @@ export class Cells implements Reader {
   start = 0;
   /** Behind the accesses of its condition, which is evaluated first. */
   conditionEnd = 0;
-  private depth = NONE;
+  /** The step being recorded. */
+  depth = NONE;
 
   /** The silent writes: cell, value before, and the step that made them. */
   silentCell: Int32Array = new Int32Array(4096);

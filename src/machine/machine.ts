@@ -87,6 +87,24 @@ export interface ActorResult {
   readonly value: unknown;
 }
 
+/** A cell that a round of a loop has read, with what it said then. */
+interface Learned {
+  readonly cell: Cell;
+  readonly value: number;
+  readonly sign: boolean;
+}
+
+/** A run in progress, by depth: who took each step, which op it was, and what came of it. */
+export interface History {
+  readonly actorAt: ArrayLike<number>;
+  readonly nodeAt: readonly ({ readonly op: Op | null } | null | undefined)[];
+  readonly valueAt: readonly unknown[];
+  /** Its first access. */
+  readonly startAt: ArrayLike<number>;
+  /** In how many ways the step could have gone. */
+  readonly outcomesAt: ArrayLike<number>;
+}
+
 export interface SpawnRequest {
   readonly fn: AnyFn;
   readonly args: readonly unknown[];
@@ -145,10 +163,11 @@ export class Machine {
   /** Sets of open read-side sections, as grace periods remember them. */
   readonly sections: Interner<OpenSections> = new Interner((open) => JSON.stringify(open));
   /** What rounds of loops have looked at (ops/retry.ts). */
-  readonly rounds: Interner<readonly { readonly cell: Cell; readonly value: number }[]> =
-    new Interner((seen) => seen.map(({ cell, value }) => `${cell}=${value}`).join());
-  /** Who took each step of the present run, by depth: of whoever executes the run. */
-  actorOfStep: ArrayLike<number> = [];
+  readonly rounds: Interner<readonly Learned[]> = new Interner((seen) =>
+    seen.map(({ cell, value, sign }) => `${cell}${sign ? '>' : '='}${value}`).join(),
+  );
+  /** The steps of the present run; of whoever executes it. */
+  history: History | null = null;
   /** Which outcome of the current step this is (see `OpDef.outcomes`). */
   outcome = 0;
   /** What the current step found and created. */

@@ -50,6 +50,11 @@ export interface OpDef<A extends readonly unknown[], V> {
   blockers?(machine: Machine, who: Actor, args: A): readonly Blocker[];
   /** How the step appears in a diagram when it is not simply the call in the source. */
   describe?(machine: Machine, who: Actor, args: A, value: unknown): StepNote;
+  /**
+   * What a loop that starts again takes from the cells that such a step has read (ops/retry.ts), if it is not
+   * their values: nothing that others could change, or whether there are any.
+   */
+  readonly learns?: 'nothing' | 'sign';
   /** Not part of the protocol (a check of a sanitizer): hidden from diagrams unless it found something. */
   readonly ghost?: boolean;
 }

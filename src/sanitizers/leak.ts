@@ -7,6 +7,7 @@ import {
   type Page,
   type Word,
 } from '../machine/memory.ts';
+import { stageOf } from '../machine/stages.ts';
 import { returnedClaims } from './claims.ts';
 
 /**
@@ -111,9 +112,11 @@ export function mappingEntries(machine: Machine): ReturnType<Machine['arch']['de
   return leads.filter(({ table }) => !table);
 }
 
+/** Mappings that hold a reference each. Those of a hypervisor's tables hold none: notifiers remove them. */
 function mappings(machine: Machine, tables: ReadonlySet<number>): Map<number, number> {
   const counts = new Map<number, number>();
   for (const table of tables) {
+    if (stageOf(machine.levelOf(table)) !== 0) continue;
     for (const entry of entriesOf(machine, table)) {
       if (!entry.table) counts.set(entry.frame, (counts.get(entry.frame) ?? 0) + 1);
     }

@@ -27,13 +27,6 @@ import {
   page_ref_put,
 } from '../../src/machine/ops/pages.ts';
 import * as processor from '../../src/machine/ops/processor.ts';
-import {
-  kmem_cache_alloc,
-  kmem_cache_create,
-  kmem_cache_free,
-  new_object,
-  type KmemCache,
-} from '../../src/kernel/mm/slab.ts';
 import { tree_call_rcu, tree_synchronize_rcu } from '../../src/kernel/kernel/rcu-tree.ts';
 import type { SlabObject } from '../../src/machine/ops/slab.ts';
 import { queue_callback, rcu_nest, wait_grace_period } from '../../src/machine/ops/rcu.ts';
@@ -50,16 +43,19 @@ import {
   TABLES,
   type LockMode,
   type Scope,
-  type SlabStmt,
   type Spec,
   type Stmt,
   type Target,
   type Value,
 } from './spec.ts';
+import { Guests, isGuestStmt } from './guests.ts';
+import { retryStep } from './retries.ts';
 import { srcuStep } from './srcu.ts';
+import { slabStep, slabs, type Slab } from './slabs.ts';
 import { two_halves, two_levels } from './two-levels.ts';
 
 export interface Built extends Program {
+  readonly words?: readonly Word[];
   /** The `sometimes` conditions that were seen. */
   readonly seen: Set<string>;
 }
@@ -73,12 +69,6 @@ interface Local {
   readonly cleared: tlb.Promised[];
 }
 
-interface Slab {
-  readonly cache: KmemCache<'a'>;
-  readonly A: SlabObject<'a'>;
-  readonly B: SlabObject<'a'>;
-}
-
 class World {
   readonly machine: Machine;
   readonly seen: Set<string> = new Set();
@@ -89,6 +79,7 @@ class World {
   private readonly handlers: readonly AnyFn[];
   private readonly usesTables: boolean;
   private readonly slab: Slab | null;
+  private readonly guests: Guests | null;
 
   constructor(spec: Spec) {
     this.machine = new Machine({
@@ -108,7 +99,8 @@ class World {
     this.usesTables = spec.mapped.length > 0 || spec.cpus.some(({ root }) => root !== null);
     this.machine.tracksLinks = true;
     cells.begin(0);
-    this.slab = spec.slab ? this.slabs(spec.slab.typesafe) : null;
+    this.guests = spec.walkers ? new Guests(this.machine) : null;
+    this.slab = spec.slab ? slabs(this.machine, spec.slab.typesafe) : null;
     const named = new Set(spec.pointing.filter((name) => name !== null));
     if (this.usesTables) {
       for (const { name, level } of TABLES) this.provide(name, level);
@@ -126,12 +118,6 @@ class World {
       );
     for (const [at, frame] of spec.mapped)
       memory.storeWide(this.entryWord(at), this.mapping(frame));
-  }
-
-  private slabs(typesafe: boolean): Slab {
-    const cache = kmem_cache_create('obj', ['a'], { SLAB_TYPESAFE_BY_RCU: typesafe });
-    const object = (name: string) => new_object(this.machine, cache, name, { a: 1 });
-    return { cache, A: object('A'), B: object('B') };
   }
 
   /** Loads the roots that CPUs begin with; the actors exist by now. */
@@ -285,6 +271,10 @@ class World {
           local.number,
         ]);
         break;
+      case 'retry':
+        local.number = 0;
+        yield* retryStep(stmt, this.words, () => this.block(stmt.body, local));
+        break;
       case 'observe':
         yield* perform(observeOp, [stmt.words.map(word), stmt.condition, stmt.as, this.seen]);
         break;
@@ -329,6 +319,10 @@ class World {
 
   private *frames(stmt: Stmt, local: Local): Steps<void> {
     const { memory } = this.machine;
+    if (isGuestStmt(stmt)) {
+      yield* this.guests!.step(stmt, local);
+      return;
+    }
     switch (stmt.op) {
       case 'alloc':
         local.page = yield* allocate_frame({ what: 'f', level: stmt.level, recycle: stmt.recycle });
@@ -434,23 +428,11 @@ class World {
       case 'slab-free':
       case 'slab-read':
       case 'slab-write':
-        yield* this.objects(stmt, local, this.slab!);
+        yield* slabStep(stmt, local, this.slab!, (value) => this.value(value, local));
         break;
       default:
         yield* this.translation(stmt, local);
     }
-  }
-
-  private *objects(stmt: SlabStmt, local: Local, { cache, A, B }: Slab): Steps<void> {
-    if (stmt.op === 'slab-alloc') {
-      local.object = yield* kmem_cache_alloc(cache);
-      return;
-    }
-    const object = { A, B, own: local.object }[stmt.object];
-    if (!object) return;
-    if (stmt.op === 'slab-free') yield* kmem_cache_free(cache, object);
-    else if (stmt.op === 'slab-read') local.number = yield* mem.READ_ONCE(object.a);
-    else yield* mem.WRITE_ONCE(object.a, this.value(stmt.value, local));
   }
 
   private *translation(stmt: Stmt, local: Local): Steps<void> {
@@ -580,5 +562,13 @@ export function build(spec: Spec, mistakes: CheckMistakes = {}): Built {
   }));
   world.boot(spec);
   const stepChecks = checksOf(machine, world.words, spec.checks, mistakes);
-  return { machine, actors, patches: new Map(), traced: false, stepChecks, seen: world.seen };
+  return {
+    machine,
+    actors,
+    patches: new Map(),
+    traced: false,
+    stepChecks,
+    words: world.words,
+    seen: world.seen,
+  };
 }

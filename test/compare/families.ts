@@ -1,6 +1,8 @@
 import { FOLIO_STEPS } from './folio.ts';
 import type { Half } from '../../src/machine/arch.ts';
 import type { Random } from './random.ts';
+import { guestFamily } from './guests.ts';
+import { retryFamily } from './retries.ts';
 import { srcuFamily } from './srcu.ts';
 import {
   PAGES,
@@ -43,6 +45,7 @@ export interface Family {
   readonly tables?: boolean;
   readonly slab?: boolean;
   readonly srcu?: boolean;
+  readonly walkers?: boolean;
   /** Entries are read and written by halves. */
   readonly split?: boolean;
   /** No store of user code may be lost. */
@@ -504,6 +507,8 @@ export const FAMILIES: Readonly<Record<string, Family>> = {
       [1, read],
     ],
   },
+  walkers: guestFamily({ read, write, locked }),
+  retries: retryFamily({ read, write, cas, locked, condition }),
   srcu: srcuFamily({ read, write, wait, locked, rcu }),
   rcuTree: {
     actors: [2, 2], // a grace period has many steps

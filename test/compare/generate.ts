@@ -37,6 +37,10 @@ function steps(stmt: Stmt, handlers: readonly (readonly Stmt[])[], created: numb
     case 'rcu':
     case 'srcu':
       return 2 + all(stmt.body);
+    case 'retry':
+      return 2 * (3 + stmt.words.length + all(stmt.body));
+    case 'cas-spte':
+      return 2;
     case 'lookup':
       return 3 + all(stmt.body);
     case 'read-halves':
@@ -87,6 +91,7 @@ function stores(stmt: Stmt): number {
 const BUFFERED: ReadonlySet<string> = new Set([
   ...['write', 'publish', 'deref-write', 'set-entry', 'map-page', 'access', 'write-half', 'age'],
   ...['irq-off', 'preempt-off', 'rcu', 'call-rcu', 'srcu', 'srcu-unlock', 'call-srcu'],
+  ...['set-spte', 'guest-access'],
 ]);
 
 /** Upper estimate of the number of interleavings; a rough one with store buffers. */
@@ -173,6 +178,7 @@ function draw(random: Random, family: string, limit: number, model: MemoryModel)
     checks,
     mapped: shape.tables ? tables(random) : [],
     ...(shape.srcu ? { srcu: true } : {}),
+    ...(shape.walkers ? { walkers: true } : {}),
     ...(shape.split ? { split: true } : {}),
     ...(shape.keeps ? { keeps: true } : {}),
     ...(shape.slab ? { slab: { typesafe: random.chance(0.5) } } : {}),
@@ -213,6 +219,7 @@ function mixture(random: Random): Family {
     shared: !host && parts.some((part) => part.shared ?? false),
     slab: parts.some((part) => part.slab ?? false),
     srcu: parts.some((part) => part.srcu ?? false),
+    walkers: parts.some((part) => part.walkers ?? false),
     checks: parts.some((part) => part.checks ?? false),
     observers: parts.some((part) => part.observers ?? false),
     ...(host ? { host } : {}),

@@ -1,6 +1,7 @@
 import { explore, type Engine, type ExploreOptions } from '../../src/explore/explore.ts';
 import type { Run } from '../../src/explore/run.ts';
 import { WRITE, conflicts } from '../../src/machine/cells.ts';
+import type { Cpu } from '../../src/machine/cpu.ts';
 import type { TrieNode } from '../../src/machine/coroutine.ts';
 import type { Machine } from '../../src/machine/machine.ts';
 import {
@@ -82,6 +83,7 @@ class Names {
   }
 
   value(value: unknown, opName = ''): string {
+    if (opName === 'round_ends') return ''; // cells have the numbers in which a search meets them
     if (Array.isArray(value)) return `[${value.map((item) => this.value(item)).join()}]`;
     if (typeof value === 'object' && value !== null) {
       if ('actor' in value && 'count' in value) {
@@ -157,19 +159,31 @@ function frames(machine: Machine): string[] {
   return parts;
 }
 
-function cpus(machine: Machine, names: Names): string[] {
+function processor({ cells }: Machine, names: Names, cpu: Cpu): string[] {
+  const run = cells.peek(cpu.run);
+  const task = cells.peek(cpu.task);
+  return [
+    `irqOff ${cells.peek(cpu.irqOff)}`,
+    `run ${run === 0 ? 'task' : names.actor(run - 1)}`,
+    `out ${cells.peek(cpu.out)}`,
+    `task ${task === 0 ? 'none' : names.actor(task - 1)}`,
+    `atomic ${cells.peek(cpu.atomic)}`,
+    `quiescent ${cells.peek(cpu.quiescent)}`,
+    `lazy ${cells.peek(cpu.lazy)}`,
+  ];
+}
+
+function walkers(machine: Machine, names: Names): string[] {
   const { cells, translations } = machine;
-  return machine.cpus.map((cpu) => {
-    const run = cells.peek(cpu.run);
-    const task = cells.peek(cpu.task);
-    const root = cells.peek(cpu.root);
+  return machine.walkers.map((walker) => {
+    const root = cells.peek(walker.root);
     const may: string[] = [];
     const { sets, items } = translations as unknown as {
       sets: { at: (id: number) => readonly number[] };
       items: { at: (id: number) => Readonly<Record<string, unknown>> };
     };
-    for (const frame of sets.at(cells.peek(cpu.tlbFrames))) {
-      for (const id of sets.at(cells.peek(translations.slot(cpu, frame)))) {
+    for (const frame of sets.at(cells.peek(walker.tlbFrames))) {
+      for (const id of sets.at(cells.peek(translations.slot(walker, frame)))) {
         const t = items.at(id);
         const source = t.source as number;
         may.push(
@@ -178,16 +192,11 @@ function cpus(machine: Machine, names: Names): string[] {
         );
       }
     }
+    const cpu = machine.cpus[walker.index];
     return [
-      cpu.name,
-      `irqOff ${cells.peek(cpu.irqOff)}`,
-      `run ${run === 0 ? 'task' : names.actor(run - 1)}`,
-      `out ${cells.peek(cpu.out)}`,
-      `task ${task === 0 ? 'none' : names.actor(task - 1)}`,
-      `atomic ${cells.peek(cpu.atomic)}`,
-      `quiescent ${cells.peek(cpu.quiescent)}`,
+      walker.name,
+      ...(cpu ? processor(machine, names, cpu) : []),
       `root ${root === 0 ? 'none' : names.frame(root)}`,
-      `lazy ${cells.peek(cpu.lazy)}`,
       `may {${may.sort().join('; ')}}`,
     ].join(' ');
   });
@@ -213,7 +222,7 @@ export function state(run: Run): string {
   return [
     words(run.machine, names).join(' '),
     ...frames(run.machine),
-    ...cpus(run.machine, names),
+    ...walkers(run.machine, names),
     ...actors(run, names),
   ].join('\n');
 }
@@ -380,7 +389,7 @@ export function outcomesOf(
     violations,
     deadlocks,
     sometimes: program.seen,
-    reported: new Set([...result.violations.keys()].filter((key) => !key.startsWith('deadlock'))),
+    reported: new Set([...result.violations.keys()].filter((key) => !/^(dead|live)lock/.test(key))),
     branches,
     classes,
     disagreements,

@@ -1,4 +1,5 @@
 import type { FolioStep } from './folio.ts';
+import type { GuestStmt } from './guests.ts';
 import type { Half } from '../../src/machine/arch.ts';
 import type { MemoryModel } from '../../src/machine/store-buffers.ts';
 
@@ -158,6 +159,17 @@ export type Stmt =
   | { readonly op: 'srcu-unlock'; readonly domain: number }
   | { readonly op: 'call-srcu'; readonly domain: number; readonly handler: number }
   | { readonly op: 'synchronize-srcu'; readonly domain: number }
+  // guests with tables of their own
+  | GuestStmt
+  // a loop that starts again until the condition holds
+  | {
+      readonly op: 'retry';
+      /** Written out as so many rounds, runs with more of them left out. */
+      readonly rounds?: number;
+      readonly words: readonly number[];
+      readonly condition: Condition;
+      readonly body: readonly Stmt[];
+    }
   // RCU with the grace-period machine
   | { readonly op: 'tree-call-rcu'; readonly handler: number }
   | { readonly op: 'tree-synchronize' }
@@ -211,6 +223,8 @@ export interface Spec {
   readonly actors: readonly ActorSpec[];
   /** There are the domains of SRCU. */
   readonly srcu?: boolean;
+  /** There are guests with tables of their own. */
+  readonly walkers?: boolean;
   /** Entries are read and written by halves. */
   readonly split?: boolean;
   /** No store of user code may be lost: pages are those of files. */

@@ -5,8 +5,11 @@ export const HUGE = 8n;
 /** What hardware marks: accessed, dirty. */
 export const MARKS = 6n;
 
+/** Of the second stage. */
+export const WRITABLE = 16n;
+
 /** Two levels are enough for walk caches and huge pages, and make short programs. */
-export const two_levels: ArchDescriptor = {
+const own: ArchDescriptor = {
   name: 'two_levels',
   title: 'two levels, for tests',
   levels: [
@@ -44,8 +47,28 @@ export const two_levels: ArchDescriptor = {
   },
 };
 
-/** The same, read and written by halves. */
+/** With the tables of a hypervisor, which differ in one thing: a store needs W. */
+export const two_levels: ArchDescriptor = {
+  ...own,
+  seconds: [
+    {
+      ...own,
+      name: 'second',
+      title: 'second stage, for tests',
+      hardware: {
+        ...own.hardware,
+        touch: (_level, bits, { write }) =>
+          (bits & 1n) === 0n || (write && (bits & WRITABLE) === 0n)
+            ? null
+            : bits | (write ? 6n : 2n),
+      },
+      decode: (level, bits) => ({ ...own.decode(level, bits), writable: (bits & WRITABLE) !== 0n }),
+    },
+  ],
+};
+
+/** The same as the machine's own, read and written by halves. */
 export const two_halves: ArchDescriptor = {
-  ...two_levels,
+  ...own,
   access: { load: ['low', 'high', 'low'], set: ['high', 'low'], clear: ['low', 'high'] },
 };

@@ -214,14 +214,21 @@ export function* access_store(root: number, address: number, value: bigint): Ste
 
 type GuestLoad = readonly [walker: number, address: number];
 
+/** The guest runs. */
+function isEntered(read: { get(cell: number): number }, m: Machine, walker: number): boolean {
+  return read.get(m.walker(walker).root) !== 0;
+}
+
 const guestLoadOp = defineOp('guest_load', {
   ordering: 'none',
+  guard: (read, m, _who, [walker]: GuestLoad) => isEntered(read, m, walker),
   outcomes: (m, _who, [walker, address]: GuestLoad) =>
     new Ways(m, m.walker(walker), address, false).list().length,
   exec: (m, who, [walker, address]): Entry | null => {
     const word = translate(m, who, m.walker(walker), address, false);
     return word && m.loadWide(who, word);
   },
+  waitsFor: (m, _who, [walker]) => `${m.walker(walker).name} to be in the guest`,
   describe: (m) => ({ comment: remarks.get(m) }),
 });
 
@@ -229,6 +236,7 @@ type GuestStore = readonly [walker: number, address: number, value: bigint];
 
 const guestStoreOp = defineOp('guest_store', {
   ordering: 'store',
+  guard: (read, m, _who, [walker]: GuestStore) => isEntered(read, m, walker),
   outcomes: (m, _who, [walker, address]: GuestStore) =>
     new Ways(m, m.walker(walker), address, true).list().length,
   exec: (m, who, [walker, address, bits]): boolean => {
@@ -239,6 +247,7 @@ const guestStoreOp = defineOp('guest_store', {
     m.later(who, { name: `guest_store at ${walker}/${address}`, word, value, act });
     return true;
   },
+  waitsFor: (m, _who, [walker]) => `${m.walker(walker).name} to be in the guest`,
   describe: (m) => ({ comment: remarks.get(m) }),
 });
 

@@ -64,6 +64,7 @@ interface AllocationArgs {
 
 const allocateOp = defineOp('alloc_page', {
   ordering: 'full', // the lock of the per-CPU lists
+  learns: 'nothing',
   outcomes: (m, _who, [, , recycle]: [string, number, boolean]) =>
     recycle ? 1 + recyclable(m).length : 1,
   exec: (m, who, [what, level]) => {
@@ -142,6 +143,7 @@ type GetArgs = [page: Page, unlessZero: boolean, claim: MappingClaim | null];
 
 const getRefOp = defineOp('page_ref_get', {
   ordering: 'guarded', // atomic_add_unless(): of a page that nobody holds, a load
+  learns: 'sign',
   guard: (read, m, who, [page, unlessZero]: GetArgs) =>
     lockedUnless(read, m, who, m.memory.info(page.frame).refcount, (count) => {
       return unlessZero && count <= 0;
@@ -201,6 +203,7 @@ function refuseCount(m: Machine, who: Actor, page: Page, does: string, but: stri
 
 const putRefOp = defineOp('page_ref_put', {
   ordering: 'full',
+  learns: 'sign',
   exec: (m, who, [page, refs]: [Page, number]) => {
     const { refcount } = m.memory.info(page.frame);
     const before = m.memory.load(refcount);

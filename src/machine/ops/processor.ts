@@ -32,6 +32,7 @@ function leave(m: Machine, who: Actor): void {
 
 const irqSaveOp = defineOp('irq_save', {
   ordering: 'none', // CLI and STI serialise nothing
+  learns: 'nothing', // its own CPU's flag
   exec: (m, who) => {
     const cpu = own(m, who);
     const before = m.cells.get(cpu.irqOff);

@@ -1,21 +1,22 @@
 import type { Actor } from '../actor.ts';
-import { UPDATE, type Cell, type Reader } from '../cells.ts';
+import { READ, UPDATE, type Cell, type Reader } from '../cells.ts';
 import { currentActivation } from '../fn.ts';
-import type { Machine } from '../machine.ts';
-import { defineOp, perform, type Steps } from '../op.ts';
+import type { History, Machine } from '../machine.ts';
+import { defineOp, perform, type Op, type Steps } from '../op.ts';
 
 /**
  * Loops that start again because something was not as it must be.
  *
  * Tried as they stand they have endless runs: the same round again and again, while others pause. So whoever
- * comes back to the head of such a loop waits until something has changed that the round looked at. Nothing
- * is lost: a round that would see the same values again does what the last one did, so it may as well not be
- * run. And nothing is invented: any change ends the wait, one that the round does not care for included.
+ * comes back to the head of such a loop waits until something has changed that the round has learned. Nothing
+ * is lost: a round that learns the same again does what the last one did. And nothing is invented: any change
+ * ends the wait, one that the round does not care for included.
  *
- * What a round looked at is what its steps have read, conditions of waiting steps included, each cell with the
- * value that it had at first. A cell that the round has changed itself, and not back, counts as a change:
- * the next round finds it different. Counts that only go up (quiescent states, store buffers) are no
- * state that a round could find again, and are left out.
+ * What a round has learned is what the steps that told it something have read, each cell with the value that it
+ * had at first; of a reference count, whether there are any. What the round has changed itself, and not back,
+ * counts as a change: the next round finds it different. A lock that was waited for, or a store, tells
+ * nothing: two loops that take one lock in turn must not wake each other for ever. Counts that only go up
+ * (quiescent states, store buffers) are nothing that a round could find again.
  *
  * If the run ends with somebody waiting so, nobody is left who could change anything: a livelock, found as such.
  */
@@ -23,9 +24,11 @@ import { defineOp, perform, type Steps } from '../op.ts';
 interface Seen {
   readonly cell: Cell;
   readonly value: number;
+  /** All that matters is whether it is above zero. */
+  readonly sign: boolean;
 }
 
-/** Where the innermost rounds of each actor begin in the list of accesses: a satellite per actor and depth. */
+/** The step with which the present round of each loop of an actor began: a satellite per actor and nesting. */
 function startOf(m: Machine, who: Actor, depth: number): Cell {
   let starts = m.objects.get('rounds') as Map<string, Cell> | undefined;
   if (!starts) m.objects.set('rounds', (starts = new Map()));
@@ -38,37 +41,81 @@ function startOf(m: Machine, who: Actor, depth: number): Cell {
 const beginOp = defineOp('round_begins', {
   ordering: 'none',
   exec: (m, who, [depth]: [number]) => {
-    m.cells.poke(startOf(m, who, depth), m.cells.top);
+    m.cells.poke(startOf(m, who, depth), m.cells.depth);
     return undefined;
   },
   ghost: true,
 });
 
-/** What the steps of `who` since then have looked at. Equal lists are one object: they cross a trie edge. */
-function lookedAt(m: Machine, who: Actor, since: number): readonly Seen[] {
+/** Stands for "it would find something else at once". */
+const AT_ONCE: Seen = Object.freeze({ cell: -1, value: 0, sign: false });
+/** Stands for "the next round may go another way all by itself". */
+const BY_CHANCE: Seen = Object.freeze({ cell: -2, value: 0, sign: false });
+
+/**
+ * What the steps of `who` since that one have learned. Equal lists are one object: they cross a trie edge. A step
+ * that found what the round had stored there before learned nothing; if it found something else, the next round
+ * may well find its own value.
+ */
+function learned(m: Machine, who: Actor, since: number): readonly Seen[] {
   const { cells } = m;
-  const seen = new Map<Cell, number>();
-  for (let at = since; at < cells.top; at++) {
-    const cell = cells.cell[at] as Cell;
-    if (cells.kind[at] === UPDATE || seen.has(cell) || cells.tallies.has(cell)) continue;
-    if (m.actorOfStep[cells.event[at] as number] === who.index)
-      seen.set(cell, cells.old[at] as number);
+  const steps = m.history as History;
+  const seen = new Map<Cell, Seen>();
+  for (let step = since + 1; step < cells.depth; step++) {
+    const isOwn = steps.actorAt[step] === who.index && howMuch(steps, step) !== 'nothing';
+    if (isOwn && (steps.outcomesAt[step] as number) > 1) note(seen, BY_CHANCE);
   }
-  const list = [...seen].map(([cell, value]) => ({ cell, value }));
-  return m.rounds.at(m.rounds.id(list));
+  /** What the round has stored last; undefined until the next access shows it. */
+  const stored = new Map<Cell, number | undefined>();
+  for (let at = steps.startAt[since + 1] as number; at < cells.top; at++) {
+    const cell = cells.cell[at] as Cell;
+    if (cells.tallies.has(cell)) continue;
+    const before = cells.old[at] as number;
+    if (stored.has(cell) && stored.get(cell) === undefined) stored.set(cell, before);
+    const step = cells.event[at] as number;
+    if (steps.actorAt[step] !== who.index) continue;
+    const isUpdate = cells.kind[at] === UPDATE; // it did not look
+    const learns = isUpdate || steps.valueAt[step] === undefined ? 'nothing' : howMuch(steps, step);
+    if (learns !== 'nothing') {
+      const sign = learns === 'sign';
+      const own = stored.get(cell);
+      if (own === undefined) note(seen, { cell, value: before, sign });
+      else if (sign ? own > 0 !== before > 0 : own !== before) note(seen, AT_ONCE);
+    }
+    if (cells.kind[at] !== READ) stored.set(cell, undefined);
+  }
+  return m.rounds.at(m.rounds.id([...seen.values()]));
+}
+
+function howMuch({ nodeAt }: History, step: number): 'nothing' | 'sign' | 'values' {
+  return nodeAt[step]?.op?.def.learns ?? 'values';
+}
+
+/** The first value counts, and that it matters as a whole if it does for one step. */
+function note(seen: Map<Cell, Seen>, it: Seen): void {
+  const before = seen.get(it.cell);
+  if (!before) seen.set(it.cell, it);
+  else if (before.sign && !it.sign) seen.set(it.cell, { ...before, sign: false });
 }
 
 const endOp = defineOp('round_ends', {
   ordering: 'none',
   exec: (m, who, [depth]: [number]): readonly Seen[] =>
-    lookedAt(m, who, m.cells.peek(startOf(m, who, depth))),
+    learned(m, who, m.cells.peek(startOf(m, who, depth))),
   ghost: true,
 });
 
 /** Has any of it changed? Every cell is asked, because each of them can end the wait. */
 function changed(read: Reader, seen: readonly Seen[]): boolean {
   let differs = false;
-  for (const { cell, value } of seen) if (read.get(cell) !== value) differs = true;
+  for (const { cell, value, sign } of seen) {
+    if (cell < 0) {
+      if (cell === AT_ONCE.cell) differs = true;
+      continue;
+    }
+    const now = read.get(cell);
+    if (sign ? now > 0 !== value > 0 : now !== value) differs = true;
+  }
   return differs;
 }
 
@@ -76,7 +123,7 @@ const againOp = defineOp('try_again', {
   ordering: 'none',
   guard: (read, _m, _who, [seen]: [readonly Seen[], number]) => changed(read, seen),
   exec: (m, who, [, depth]) => {
-    m.cells.poke(startOf(m, who, depth), m.cells.top);
+    m.cells.poke(startOf(m, who, depth), m.cells.depth);
     return undefined;
   },
   waitsFor: (m, _who, [seen]) => {
@@ -91,7 +138,17 @@ export function isRetry(def: object): boolean {
   return def === againOp;
 }
 
-/** Which named variables a round has looked at, without locks' and pages' own bookkeeping. */
+/**
+ * Would he have to go the same way each time? Where a round has come to something that goes in several ways by
+ * itself, another run has taken the other way: who waits in this one is no livelock.
+ */
+export function isByChance({ def, args }: Op): boolean {
+  return (
+    def === againOp && (args[0] as readonly Seen[]).some(({ cell }) => cell === BY_CHANCE.cell)
+  );
+}
+
+/** The named words among what a round has learned. */
 function wordNames(m: Machine, seen: readonly Seen[]): string[] {
   const cells = new Set(seen.map(({ cell }) => cell));
   return m.memory

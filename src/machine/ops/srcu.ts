@@ -91,6 +91,7 @@ function follow(m: Machine, who: Actor, word: Word): boolean {
 
 const lockOp = defineOp('srcu_read_lock', {
   ordering: 'none', // nobody may rely on a barrier here; grace periods see the section at once
+  learns: 'nothing',
   exec: (m, who, [word]: [Word]) => {
     if (!follow(m, who, word)) return 0;
     const domain = domainAt(m, word);

@@ -13,11 +13,15 @@ export function suggest(typed: string, names: Iterable<string>): string | null {
   return best;
 }
 
-/** Names are long, and people begin them: a beginning counts nearly as much as the whole. */
+/**
+ * Names are long, and people begin them: a beginning counts nearly as much as the whole. One of few letters
+ * resembles too many names, so it must be right.
+ */
 function distanceTo(name: string, typed: string): number {
   const whole = editDistance(typed, name);
   if (typed.length < 3 || typed.length >= name.length) return whole;
-  return Math.min(whole, editDistance(typed, name.slice(0, typed.length)) + 0.5);
+  const begun = editDistance(typed, name.slice(0, typed.length));
+  return begun > 0 && typed.length < 5 ? whole : Math.min(whole, begun + 0.5);
 }
 
 /** Insertions, deletions, replacements and swaps of neighbours that turn `a` into `b`. */

@@ -57,7 +57,7 @@ export const AFTER_REPLAY = `
 Exit codes: 0 the run is still there, 2 it is not, or bad input, 5 a fault.
 
 Examples, with the token in quotes as check prints it:
-  gracewalk replay TOKEN                  the diagram again
+  gracewalk replay 'rcu-grace-period/freedatonce@c42241/1.a2-xf.b2-w4.a1-0e'
   gracewalk replay TOKEN my-race.ts       of a scenario of one's own
   gracewalk replay TOKEN --layout tagged --detail full
   gracewalk replay TOKEN --on 'pv, rcu'   where another variant stops it

@@ -22,3 +22,9 @@ test('the beginning of a name is enough', () => {
   expect(suggest('pv-tlb', names)).toBe('pv-tlb-flush');
   expect(suggest('two', ['atomic', 'two steps'])).toBe('two steps');
 });
+
+test('a few letters that are nearly a beginning are no beginning', () => {
+  expect(suggest('foo', ['folio_put', 'fork-gupfast-cow'])).toBeNull();
+  expect(suggest('fol', ['folio_put'])).toBe('folio_put');
+  expect(suggest('rcv', ['rcu'])).toBe('rcu');
+});

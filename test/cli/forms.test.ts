@@ -171,24 +171,23 @@ test('--bisect skips what says neither good nor bad', async () => {
 });
 
 test('--assumptions lists all of them, variant by variant', async () => {
-  const args = ['check', 'pv-tlb-flush', '--variant', 'pv, rcu', '--variant', 'native, no rcu'];
+  const args = ['check', 'table-free-matrix', '--variant', 'RCU, arm64', '--variant', 'TABLE_FREE'];
   const { stdout } = await gracewalk([...args, '--assumptions']);
   expect(stdout).toContain('\nAssumed: sequential consistency;');
   expect(stdout).toContain(`
 What each variant assumes:
 
-  native, no rcu
-    - machine x86-64 KVM guest, 2 vCPUs
+  TABLE_FREE
+    - machine x86-64, 2 CPUs
     - sequential consistency
     - 2 CPUs
-    - the host preempts vCPU0 once, anywhere
     - MMU_GATHER_TABLE_FREE=y
     - MMU_GATHER_RCU_TABLE_FREE=n
     - PT_RECLAIM=n
     - MAX_TABLE_BATCH=4
     - MAX_GATHER_BATCH=8
 
-  pv, rcu
+  RCU, arm64
     - machine`);
   expect((await gracewalk(args)).stdout).not.toContain('What each variant assumes');
   const ktap = await gracewalk([...args, '--assumptions', '--ktap']);
@@ -196,11 +195,11 @@ What each variant assumes:
 });
 
 test('--detail min is what people type by hand: no functions around it', async () => {
-  const args = ['check', 'pv-tlb-flush', '--variant', 'pv, no rcu', '--detail'];
+  const args = ['check', 'pv-steal-time', '--variant', 'host stores', '--detail'];
   const { stdout } = await gracewalk([...args, 'min']);
-  expect(stdout).toContain('\n  pmd = pmdp_get_lockless(pmdp);  // -> pteA\n  <schedules out>\n');
+  expect(stdout).toContain('\n  <host sets KVM_VCPU_PREEMPTED>\n  preempted = READ_ONCE(');
   expect(stdout).not.toMatch(/^ +\w+\(\)$/m);
-  expect((await gracewalk([...args, 'auto'])).stdout).toMatch(/^ +gup_fast_pte_range\(\)$/m);
+  expect((await gracewalk([...args, 'auto'])).stdout).toMatch(/^ +record_steal_time\(\)$/m);
 });
 
 test('replay has the forms that make sense for one run', async () => {

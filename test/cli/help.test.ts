@@ -81,3 +81,10 @@ test('help on a verb that is none suggests the verb', async () => {
     exit 2"
   `);
 });
+
+test('the token in the help of replay is one, whatever the scenario has become', async () => {
+  const [, token = ''] = /gracewalk replay '([^']+)'/.exec(await help('replay', '--help')) ?? [];
+  const { code, stdout } = await gracewalk(['replay', token]);
+  expect(stdout).toContain('// !!! use-after-free');
+  expect(code).toBe(0);
+});

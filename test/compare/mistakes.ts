@@ -74,6 +74,7 @@ export const planted: readonly PlantedMistake[] = [
     name: 'no phantom races where a prefix is recognised as explored',
     mistakes: { engine: { noPhantomsAtSleepBlocked: true } },
     family: 'waiting',
+    seed: 13,
     programs: 1500,
   },
   {
@@ -104,7 +105,7 @@ export const planted: readonly PlantedMistake[] = [
     name: 'a state predicate evaluated only after writers of the words that it last read',
     mistakes: { asymmetricChecks: true },
     family: 'checks',
-    seed: 3,
+    seed: 44,
     programs: 300,
   },
   {

@@ -162,7 +162,8 @@ export const AGAIN: unique symbol = Symbol('again');
 
 /**
  * Goes through `round` until it returns something else than AGAIN. A round must leave nothing behind when it
- * is to be repeated: locks dropped, references put.
+ * is to be repeated: locks dropped, references put, read-side sections closed. Who waits here with a section
+ * open that the next round would have closed holds up grace periods that nothing would hold up in fact.
  */
 export function* retry<T>(round: () => Steps<T | typeof AGAIN>): Steps<T> {
   const activation = currentActivation();

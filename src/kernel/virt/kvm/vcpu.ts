@@ -195,21 +195,35 @@ export const vcpu_enter_guest = fn(function* vcpu_enter_guest(
 
 /**
  * vcpu_run(): the guest makes one access, however often it has to fault for it. A fault that has to be tried
- * again is no loop of KVM's: the guest is resumed and faults anew. Outside the guest the vCPU reads memslots.
+ * again is no loop of KVM's: the guest is resumed and faults anew. Outside the guest the vCPU reads memslots,
+ * in a section of kvm->srcu that ends at the next entry. Who waits to try again (ops/retry.ts) must not hold up
+ * a grace period meanwhile, as he would not if he went round: so it ends here with the round.
  */
 export const vcpu_run = fn(function* vcpu_run(vcpu: Vcpu, access: GuestAccess): Steps<Accessed> {
-  const srcu: SrcuIdx = { idx: yield* srcu_read_lock(vcpu.kvm.srcu) };
-  const done = yield* retry(function* () {
+  return yield* retry(function* () {
+    const srcu: SrcuIdx = { idx: yield* srcu_read_lock(vcpu.kvm.srcu) };
+    const done = yield* enter_or_handle_fault(vcpu, access, srcu);
+    yield* srcu_read_unlock(vcpu.kvm.srcu, srcu.idx);
+    return done;
+  });
+});
+
+/** What the guest's access came to, or AGAIN. */
+const enter_or_handle_fault = fn(
+  function* enter_or_handle_fault(
+    vcpu: Vcpu,
+    access: GuestAccess,
+    srcu: SrcuIdx,
+  ): Steps<Accessed | typeof AGAIN> {
     const done = yield* vcpu_enter_guest(vcpu, access, srcu);
     if (done !== null) return done;
     const gfn = Math.floor(access.gpa / 4096);
     const fault: PageFault = { gfn, write: access.value !== undefined, present: false };
     const answer: RetPf = yield* vcpu.kvm.mmu.page_fault(vcpu, fault);
     return answer === 'RET_PF_EMULATE' ? null : AGAIN;
-  });
-  yield* srcu_read_unlock(vcpu.kvm.srcu, srcu.idx);
-  return done;
-});
+  },
+  { hidden: true },
+);
 
 /**
  * A guest that has just faulted: the fault is handled, and if that made an entry, the guest goes on. A fault that

@@ -245,7 +245,9 @@ const compareEntryOp = defineOp('cmpxchg_entry', {
     storeEntry(m, who, word, asStored(m, word, value));
     return true;
   },
-  describe: (_m, _who, _args, value) => ({ comment: String(value) }),
+  describe: (m, _who, [, , value], done) => ({
+    comment: done === true ? `true: ${m.describeEntry(value)}` : 'false',
+  }),
 });
 
 const andEntryOp = defineOp('and_entry', {

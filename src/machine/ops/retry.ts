@@ -128,7 +128,7 @@ const againOp = defineOp('try_again', {
   },
   waitsFor: (m, _who, [seen]) => {
     const names = wordNames(m, seen);
-    return names.length === 0 ? 'a change that nobody can make' : `a change of ${names.join(', ')}`;
+    return names.length === 0 ? 'any change' : `a change of ${names.join(', ')}`;
   },
   describe: () => ({ event: 'tries again' }),
 });

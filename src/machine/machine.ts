@@ -412,7 +412,9 @@ export class Machine {
   }
 
   /** `-> pteA`, `-> X`, `none`: what an entry just read says. */
-  describeEntry(value: Entry): string {
+  describeEntry(value: Entry, word?: Word): string {
+    const tagged = word && this.memory.nameTagged(word, value);
+    if (tagged !== undefined) return tagged;
     if (value.present) {
       return `-> ${this.memory.frames[value.frame]?.name ?? `frame ${value.frame}`}`;
     }

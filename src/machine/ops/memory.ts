@@ -202,7 +202,9 @@ const readEntryOp = defineOp('read_entry', {
     if (!followEntry(m, who, place)) return m.memory.entry(0n, 0);
     return m.loadWide(who, word);
   },
-  describe: (m, _who, _args, value) => ({ comment: m.describeEntry(value as Entry) }),
+  describe: (m, _who, [place], value) => ({
+    comment: m.describeEntry(value as Entry, m.memory.resolve(place)),
+  }),
 });
 
 const writeEntryOp = defineOp('write_entry', {

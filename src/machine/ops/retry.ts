@@ -16,7 +16,9 @@ import { defineOp, perform, type Op, type Steps } from '../op.ts';
  * had at first; of a reference count, whether there are any. What the round has changed itself, and not back,
  * counts as a change: the next round finds it different. A lock that was waited for, or a store, tells
  * nothing: two loops that take one lock in turn must not wake each other for ever. Counts that only go up
- * (quiescent states, store buffers) are nothing that a round could find again.
+ * (quiescent states, store buffers) are nothing that a round could find again. Of what a walker may have cached
+ * the round's first value counts, whatever it adds itself. A round that has seen two values of one cell has seen
+ * what no next round need see: it does not wait.
  *
  * If the run ends with somebody waiting so, nobody is left who could change anything: a livelock, found as such.
  */
@@ -74,6 +76,10 @@ function learned(m: Machine, who: Actor, since: number): readonly Seen[] {
     if (stored.has(cell) && stored.get(cell) === undefined) stored.set(cell, before);
     const step = cells.event[at] as number;
     if (steps.actorAt[step] !== who.index) continue;
+    if (cells.unions.has(cell)) {
+      if (!seen.has(cell)) seen.set(cell, { cell, value: before, sign: false });
+      continue;
+    }
     const isUpdate = cells.kind[at] === UPDATE; // it did not look
     const learns = isUpdate || steps.valueAt[step] === undefined ? 'nothing' : howMuch(steps, step);
     if (learns !== 'nothing') {
@@ -83,6 +89,13 @@ function learned(m: Machine, who: Actor, since: number): readonly Seen[] {
       else if (sign ? own > 0 !== before > 0 : own !== before) note(seen, AT_ONCE);
     }
     if (cells.kind[at] !== READ) stored.set(cell, undefined);
+  }
+  for (const [cell, own] of stored) {
+    const first = seen.get(cell);
+    const last = own ?? cells.peek(cell);
+    if (first && (first.sign ? first.value > 0 !== last > 0 : first.value !== last)) {
+      seen.set(AT_ONCE.cell, AT_ONCE); // also if somebody takes the change back
+    }
   }
   return m.rounds.at(m.rounds.id([...seen.values()]));
 }
@@ -95,6 +108,7 @@ function howMuch({ nodeAt }: History, step: number): 'nothing' | 'sign' | 'value
 function note(seen: Map<Cell, Seen>, it: Seen): void {
   const before = seen.get(it.cell);
   if (!before) seen.set(it.cell, it);
+  else if (!it.sign && before.value !== it.value) seen.set(AT_ONCE.cell, AT_ONCE);
   else if (before.sign && !it.sign) seen.set(it.cell, { ...before, sign: false });
 }
 

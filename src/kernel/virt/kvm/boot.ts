@@ -178,6 +178,7 @@ class Tree {
     const made = this.make(`sp${this.tables.size === 0 ? '' : this.tables.size + 1}`, level - 1);
     this.tables.set(key, made);
     this.put(table, level, gfn, arch.table(this.base + level, made.frame) | this.links);
+    this.machine.cells.values[this.machine.memory.info(made.frame).links] = 1;
     return made;
   }
 

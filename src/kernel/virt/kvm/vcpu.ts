@@ -225,6 +225,17 @@ const enter_or_handle_fault = fn(
   { hidden: true },
 );
 
+/** One attempt to get into the guest, and the access if it succeeds; a fault is nobody's business here. */
+export const vcpu_enters_once = fn(
+  function* vcpu_enters_once(vcpu: Vcpu, access: GuestAccess): Steps<Accessed | typeof AGAIN> {
+    const srcu: SrcuIdx = { idx: yield* srcu_read_lock(vcpu.kvm.srcu) };
+    const done = yield* vcpu_enter_guest(vcpu, access, srcu);
+    yield* srcu_read_unlock(vcpu.kvm.srcu, srcu.idx);
+    return done;
+  },
+  { hidden: true },
+);
+
 /**
  * A guest that has just faulted: the fault is handled, and if that made an entry, the guest goes on. A fault that
  * has to be tried again is the end here. For questions of safety: an attempt that is given up leaves nothing

@@ -48,8 +48,12 @@ export function gracewalk(args: readonly string[], options: RunOptions = {}): Pr
  * What stderr says about a bad input, with the exit code; paths of this machine are named. Nothing but errors
  * may say `error:`, and no error has a stack.
  */
-export async function complaint(args: readonly string[], folder: string): Promise<string> {
-  const { code, stdout, stderr } = await gracewalk(args);
+export async function complaint(
+  args: readonly string[],
+  folder: string,
+  run: typeof gracewalk = gracewalk,
+): Promise<string> {
+  const { code, stdout, stderr } = await run(args);
   expect(stderr).not.toMatch(/^\s+at .*:\d+\)?$/m);
   expect(stdout).not.toContain('error:');
   return `${stderr.replaceAll(folder, 'FOLDER').replaceAll(process.cwd(), '.')}exit ${code}`;

@@ -113,8 +113,21 @@ export * from './arch/x86/invlpgb.ts';
 export * from './virt/kvm/emulate.ts';
 export * from './virt/kvm/steal-time.ts';
 export * from './virt/kvm/boot.ts';
+export {
+  direct_page_fault,
+  hva_to_pfn,
+  kvm_faultin_pfn,
+  kvm_release_faultin_page,
+  kvm_set_page_dirty,
+  kvm_tdp_page_fault,
+} from './virt/kvm/fault.ts';
+export * from './virt/kvm/kvm_main.ts';
+export * from './virt/kvm/memslots.ts';
+export * from './virt/kvm/mmu_invalidate.ts';
+export * from './virt/kvm/pfncache.ts';
 export * from './virt/kvm/types.ts';
 export * from './virt/kvm/vcpu.ts';
+export { bug_on, gfns_unmapped, page_is_owned } from '../machine/ops/secondary.ts';
 export * from './arch/x86/kvm/spte.ts';
 export * from './arch/x86/kvm/tdp_iter.ts';
 export * from './arch/x86/kvm/tdp_mmu.ts';
@@ -122,4 +135,23 @@ export * from './arch/x86/kvm/tdp_mmu_map.ts';
 export * from './arch/x86/kvm/tdp_mmu_zap.ts';
 export * from './arch/x86/kvm/tdp_mmu_age.ts';
 export * from './arch/x86/kvm/tdp_fault.ts';
+export { new_host_vm, tdp_mmu } from './arch/x86/kvm/tdp_mmu_host.ts';
+export * from './arch/x86/kvm/tdp_boot.ts';
+export * from './arch/x86/kvm/host-mapping-level.ts';
+export * from './arch/x86/kvm/guest-stay.ts';
+export * from './arch/x86/kvm/hyperv-tlb.ts';
+export * from './virt/kvm/copy.ts';
+export * from './virt/kvm/dirty_log.ts';
+export * from './arch/x86/kvm/fast_page_fault.ts';
+export * from './arch/x86/kvm/hyperv-tlb.ts';
+export * from './arch/x86/kvm/mmu-map.ts';
+export * from './arch/x86/kvm/mmu-spte.ts';
+export * from './arch/x86/kvm/mmu-walk.ts';
+export * from './arch/x86/kvm/mmu-wp.ts';
+export * from './arch/x86/kvm/mmu-zap.ts';
+export * from './arch/x86/kvm/pte-list.ts';
+export * from './arch/x86/kvm/rmap.ts';
+export * from './arch/x86/kvm/rmap-age.ts';
+export * from './arch/x86/kvm/shadow-ops.ts';
+export * from './arch/x86/kvm/shadow-page.ts';
 export { AGAIN, retry } from '../machine/ops/retry.ts';

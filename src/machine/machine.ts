@@ -175,6 +175,8 @@ export class Machine {
   readonly spawnedNow: Spawned[] = [];
   /** Objects of the kernel layer that belong to this machine, by name (a per-CPU area, an mm's layout). */
   readonly objects: Map<string, unknown> = new Map();
+  /** What the kernel calls entries that map nothing and are not free either, by their bits: for diagrams. */
+  readonly specialEntries: Map<bigint, string> = new Map();
   private readonly byCreation: Map<string, Actor> = new Map();
   /** Per dynamic actor: who created it and as its how-manieth. Titles repeat. */
   private readonly creations: string[] = [];
@@ -410,11 +412,15 @@ export class Machine {
   }
 
   /** `-> pteA`, `-> X`, `none`: what an entry just read says. */
-  describeEntry(value: Entry): string {
+  describeEntry(value: Entry, word?: Word): string {
+    const tagged = word && this.memory.nameTagged(word, value);
+    if (tagged !== undefined) return tagged;
     if (value.present) {
       return `-> ${this.memory.frames[value.frame]?.name ?? `frame ${value.frame}`}`;
     }
     if (value.none) return 'none';
+    const special = this.specialEntries.get(value.bits);
+    if (special !== undefined) return special;
     const pointee = value.frame < 0 ? this.memory.frames[Number(value.bits)]?.name : undefined;
     return pointee ? `-> ${pointee}` : `0x${value.bits.toString(16)}`;
   }

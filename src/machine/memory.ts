@@ -200,9 +200,24 @@ export class Memory {
     return word;
   }
 
-  /** A named word of static kernel memory that holds a pointer, NULL at first. */
-  pointer(name: string): Word {
-    return this.at(this.reserve(8), 0, name);
+  /**
+   * A named word of static kernel memory that holds a pointer, NULL at first. `tags` names values of its low
+   * bits, for diagrams.
+   */
+  pointer(name: string, tags?: Readonly<Record<number, string>>): Word {
+    const word = this.at(this.reserve(8), 0, name);
+    if (tags) this.valueNames.set(word.cell, tags);
+    return word;
+  }
+
+  /** What a pointer with tags leads to, `sp[1] | TAG`; undefined of a word that holds none such. */
+  nameTagged({ cell }: Word, { bits }: Stored): string | undefined {
+    const tags = this.valueNames.get(cell);
+    if (!tags) return undefined;
+    const address = Number(bits & ~7n);
+    const tag = tags[Number(bits & 7n)];
+    const target = address === 0 ? 'NULL' : this.nameOf(address);
+    return tag === undefined ? target : `${target} | ${tag}`;
   }
 
   /** A value as the kernel's source calls it, or the number. */

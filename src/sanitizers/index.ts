@@ -6,6 +6,7 @@ import { lost_write } from './lost-write.ts';
 import { lost_dirty } from './lost-dirty.ts';
 import { lost_store } from './lost-store.ts';
 import { not_on_disk } from './not-on-disk.ts';
+import { old_copy } from './old-copy.ts';
 import { stale_translation } from './stale-translation.ts';
 import { torn_entry } from './torn-entry.ts';
 import { use_after_free } from './use-after-free.ts';
@@ -26,6 +27,7 @@ export const all_sanitizers: readonly Sanitizer[] = [
   lost_dirty,
   lost_store,
   not_on_disk,
+  old_copy,
   atomic_sleep,
   leftovers,
   leak,

@@ -49,7 +49,7 @@ function addMemory(
   for (const word of memory.everyWord()) {
     const entry = word.high !== 0;
     const value = entry
-      ? machine.describeEntry(memory.peekWide(word))
+      ? machine.describeEntry(memory.peekWide(word), word)
       : memory.nameValue(word, cells.peek(word.cell));
     facts.set(word.name, locks.get(word.name) ?? value);
   }

@@ -177,4 +177,19 @@ describe('a loop that starts again', () => {
       'Nobody is left who could change it: CPU0 tries again and again, without a change of x.',
     ]);
   });
+
+  test('a change that is taken back while a round runs is no livelock', () => {
+    const { machine } = flag();
+    const x = machine.memory.variable('z');
+    machine.cells.settle();
+    const waits = (): Steps<void> =>
+      retry(function* () {
+        yield* WRITE_ONCE(x, 1);
+        if ((yield* READ_ONCE(x)) === 1) return undefined;
+        yield* WRITE_ONCE(x, 0); // the round has seen what somebody else stored, and what it finds next is 0 again
+        return AGAIN;
+      });
+    const disturbs = (): Steps<void> => WRITE_ONCE(x, 2);
+    expect(found(tasks(machine, waits, disturbs))).toEqual([]);
+  });
 });

@@ -39,7 +39,8 @@ shortest counterexample, runs what the search executed: all runs that differ.
 `;
 
 const group = (id: string): string => {
-  if (id.startsWith('mm:')) return 'Configurations';
+  if (id.startsWith('mm:') || id.startsWith('kvm:')) return 'Configurations';
+  if (/^X\d/.test(id)) return 'KVM on x86: its own page tables';
   if (id.startsWith('L')) return 'Schedules';
   const parts: Readonly<Record<string, string>> = {
     M1: 'GUP-fast and its writers',

@@ -58,6 +58,8 @@ export function mayStore(m: Machine, who: Actor, word: Word, value: Entry): bool
 /** What a store to a table takes away, which is what the reader of a diagram wants to know. */
 export function describeStore(m: Machine, place: Place, value: Entry): string | undefined {
   const word = m.memory.resolve(place);
+  const tagged = m.memory.nameTagged(word, value);
+  if (tagged !== undefined) return tagged;
   const level = word.frame < 0 ? -1 : m.cells.peek(m.memory.info(word.frame).level);
   if (level < 0 || !isAccessed(m, word.cell)) return undefined;
   const high = word.highTarget === 0 ? 0n : BigInt(bitsBefore(m, word.high)) << 32n;

@@ -202,7 +202,9 @@ const readEntryOp = defineOp('read_entry', {
     if (!followEntry(m, who, place)) return m.memory.entry(0n, 0);
     return m.loadWide(who, word);
   },
-  describe: (m, _who, _args, value) => ({ comment: m.describeEntry(value as Entry) }),
+  describe: (m, _who, [place], value) => ({
+    comment: m.describeEntry(value as Entry, m.memory.resolve(place)),
+  }),
 });
 
 const writeEntryOp = defineOp('write_entry', {
@@ -245,7 +247,9 @@ const compareEntryOp = defineOp('cmpxchg_entry', {
     storeEntry(m, who, word, asStored(m, word, value));
     return true;
   },
-  describe: (_m, _who, _args, value) => ({ comment: String(value) }),
+  describe: (m, _who, [, , value], done) => ({
+    comment: done === true ? `true: ${m.describeEntry(value)}` : 'false',
+  }),
 });
 
 const andEntryOp = defineOp('and_entry', {

@@ -7,8 +7,9 @@ import type { Translation } from '../translations.ts';
 
 /**
  * A check, not an operation: while a leaf entry maps an address, no walker of the tables from `root` holds
- * another translation of it (another page, or the same in another size) nor leads below the entry. What it
- * cannot use now it must invalidate before it can. An entry that says something else by now is not judged.
+ * another translation of it that it can use (another page, or the same in another size), nor leads below the
+ * entry. An entry that says something else by now is not judged. What a walker cannot use now (its guest is not
+ * running) is not judged either: a run in which it can is another one of the same exploration.
  */
 type Args = readonly [root: number, place: EntryPointer, leaf: Entry, address: number];
 
@@ -24,7 +25,7 @@ const oneOp = defineOp('one_translation', {
       if (walker.stage !== stageOf(level)) continue;
       for (const t of m.translations.all(walker)) {
         if (t.root === root && differs(m, t, level, leaf, address))
-          judge(m, who.name, walker, t, leaf);
+          judge(m, who.name, walker, t, leaf, level);
       }
     }
     return undefined;
@@ -46,19 +47,24 @@ function differs(
   return t.frame !== frame || t.generation !== generation || t.level !== level;
 }
 
-function judge(m: Machine, actor: string, walker: Walker, t: Translation, leaf: Entry): void {
-  if (!m.translations.usable(walker, t)) {
-    m.translations.doom(walker, t);
-    return;
-  }
+function judge(
+  m: Machine,
+  actor: string,
+  walker: Walker,
+  t: Translation,
+  leaf: Entry,
+  level: number,
+): void {
+  if (!m.translations.usable(walker, t)) return;
   const [old, now] = [m.memory.info(t.frame).name, m.memory.info(leaf.frame).name];
-  const size = 2 ** (levelAt(m.arch, t.level).shift - 10);
-  const held = t.isTable ? `walk cache leads to ${old}` : `TLB has ${old} there (${size} KiB)`;
+  const as = ({ level }: { readonly level: number }): string =>
+    `${2 ** (levelAt(m.arch, level).shift - 10)} KiB`;
+  const held = t.isTable ? `walk cache leads to ${old}` : `TLB has ${old} there, as ${as(t)}`;
   m.violate({
     kind: 'property',
     actor,
     object: now,
-    message: `Two translations at once: ${actor} maps ${now} at 0x${t.base.toString(16)} while ${walker.name}'s ${held}.`,
+    message: `Two translations at once: ${actor} maps ${now} at 0x${t.base.toString(16)}, as ${as({ level })}, while ${walker.name}'s ${held}.`,
     stops: false,
   });
 }

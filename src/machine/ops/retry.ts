@@ -16,7 +16,9 @@ import { defineOp, perform, type Op, type Steps } from '../op.ts';
  * had at first; of a reference count, whether there are any. What the round has changed itself, and not back,
  * counts as a change: the next round finds it different. A lock that was waited for, or a store, tells
  * nothing: two loops that take one lock in turn must not wake each other for ever. Counts that only go up
- * (quiescent states, store buffers) are nothing that a round could find again.
+ * (quiescent states, store buffers) are nothing that a round could find again. Of what a walker may have cached
+ * the round's first value counts, whatever it adds itself. A round that has seen two values of one cell has seen
+ * what no next round need see: it does not wait.
  *
  * If the run ends with somebody waiting so, nobody is left who could change anything: a livelock, found as such.
  */
@@ -74,6 +76,10 @@ function learned(m: Machine, who: Actor, since: number): readonly Seen[] {
     if (stored.has(cell) && stored.get(cell) === undefined) stored.set(cell, before);
     const step = cells.event[at] as number;
     if (steps.actorAt[step] !== who.index) continue;
+    if (cells.unions.has(cell)) {
+      if (!seen.has(cell)) seen.set(cell, { cell, value: before, sign: false });
+      continue;
+    }
     const isUpdate = cells.kind[at] === UPDATE; // it did not look
     const learns = isUpdate || steps.valueAt[step] === undefined ? 'nothing' : howMuch(steps, step);
     if (learns !== 'nothing') {
@@ -83,6 +89,13 @@ function learned(m: Machine, who: Actor, since: number): readonly Seen[] {
       else if (sign ? own > 0 !== before > 0 : own !== before) note(seen, AT_ONCE);
     }
     if (cells.kind[at] !== READ) stored.set(cell, undefined);
+  }
+  for (const [cell, own] of stored) {
+    const first = seen.get(cell);
+    const last = own ?? cells.peek(cell);
+    if (first && (first.sign ? first.value > 0 !== last > 0 : first.value !== last)) {
+      seen.set(AT_ONCE.cell, AT_ONCE); // also if somebody takes the change back
+    }
   }
   return m.rounds.at(m.rounds.id([...seen.values()]));
 }
@@ -95,6 +108,7 @@ function howMuch({ nodeAt }: History, step: number): 'nothing' | 'sign' | 'value
 function note(seen: Map<Cell, Seen>, it: Seen): void {
   const before = seen.get(it.cell);
   if (!before) seen.set(it.cell, it);
+  else if (!it.sign && before.value !== it.value) seen.set(AT_ONCE.cell, AT_ONCE);
   else if (before.sign && !it.sign) seen.set(it.cell, { ...before, sign: false });
 }
 
@@ -128,7 +142,7 @@ const againOp = defineOp('try_again', {
   },
   waitsFor: (m, _who, [seen]) => {
     const names = wordNames(m, seen);
-    return names.length === 0 ? 'a change that nobody can make' : `a change of ${names.join(', ')}`;
+    return names.length === 0 ? 'any change' : `a change of ${names.join(', ')}`;
   },
   describe: () => ({ event: 'tries again' }),
 });
@@ -162,7 +176,8 @@ export const AGAIN: unique symbol = Symbol('again');
 
 /**
  * Goes through `round` until it returns something else than AGAIN. A round must leave nothing behind when it
- * is to be repeated: locks dropped, references put.
+ * is to be repeated: locks dropped, references put, read-side sections closed. Who waits here with a section
+ * open that the next round would have closed holds up grace periods that nothing would hold up in fact.
  */
 export function* retry<T>(round: () => Steps<T | typeof AGAIN>): Steps<T> {
   const activation = currentActivation();

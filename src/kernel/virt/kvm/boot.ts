@@ -5,7 +5,7 @@ import { ALLOCATED, PAGE_SIZE, makeLife, type Page, type Word } from '../../../m
 import { STAGE, levelAt, stageNamed } from '../../../machine/stages.ts';
 import { indexAt } from '../../../machine/walk.ts';
 import type { Mm } from '../../mm/types.ts';
-import type { Kvm, KvmMmuOps, Memslots, Sptep, Vcpu } from './types.ts';
+import type { Kvm, KvmMmuOps, Memslots, PfnCache, Sptep, Vcpu } from './types.ts';
 import { OUTSIDE_GUEST_MODE, VCPU_MODES } from './vcpu.ts';
 
 /**
@@ -19,11 +19,22 @@ export interface VmOptions {
   /** Its slots: the sets that there will be, the first one current. One slot for all of `mm` if not said. */
   readonly memslots?: readonly Memslots[];
   /** Guest frames that are mapped already, and every vCPU may have cached them: the entries' bits. */
-  readonly mapped?: Readonly<Record<number, { readonly page: Page; readonly bits: bigint }>>;
+  readonly mapped?: Readonly<Record<number, InitialSpte>>;
   /** Guest frames for which there is a leaf table although it maps nothing. */
   readonly tables_for?: readonly number[];
+  /** Guest frames for which KVM has a pfn cache, which is not valid yet. */
+  readonly gpcs?: readonly number[];
+  /** Bits of software's own in the entries that lead to tables. */
+  readonly links?: bigint;
   /** Level of the root: 1, a tree of two levels, if not said; 3 is all four. */
   readonly root_level?: number;
+}
+
+/** A leaf when the scenario begins; at a level above 0 it maps a huge page. */
+export interface InitialSpte {
+  readonly page: Page;
+  readonly bits: bigint;
+  readonly level?: number;
 }
 
 /** A virtual machine whose memory is that of `mm`: guest frame n is the page at address n * PAGE_SIZE. */
@@ -42,7 +53,8 @@ export function new_vm(
     memory.variable(`${name}->${field}`, initial);
   const whole = [{ id: 0, base_gfn: 0, npages: 512, userspace_addr: 0 }];
   const vcpus: Vcpu[] = [];
-  const tree = new Tree(machine, name, stage, root_level);
+  const gpcs: PfnCache[] = [];
+  const tree = new Tree(machine, name, stage, root_level, options.links ?? 0n);
   const kvm: Kvm = {
     name,
     machine,
@@ -61,14 +73,31 @@ export function new_vm(
     memslot_sets: options.memslots ?? [whole],
     memslots: variable('memslots'),
     slots_lock: variable('slots_lock'),
+    srcu: variable('srcu'),
+    gpcs,
     root: tree.root,
     mmu,
     vcpus,
   };
   for (const gfn of tables_for) tree.table(gfn);
-  for (const [gfn, { page, bits }] of Object.entries(mapped)) tree.map(Number(gfn), page, bits);
+  options.gpcs?.forEach((gfn) => gpcs.push(new_gpc(machine, kvm, gfn)));
+  for (const [gfn, spte] of Object.entries(mapped)) tree.map(Number(gfn), spte);
   options.vcpus.forEach((cpu, at) => vcpus.push(new_vcpu(machine, kvm, cpu, at)));
   return Object.freeze(kvm);
+}
+
+function new_gpc(machine: Machine, kvm: Kvm, gfn: number): PfnCache {
+  const name = 'gpc';
+  const variable = (field: string): Word => machine.memory.variable(`${name}->${field}`);
+  return Object.freeze({
+    name,
+    kvm,
+    gfn,
+    lock: variable('lock'),
+    refresh_lock: variable('refresh_lock'),
+    valid: variable('valid'),
+    khva: machine.memory.pointer(`${name}->khva`),
+  });
 }
 
 function new_vcpu(machine: Machine, kvm: Kvm, cpu: string, at: number): Vcpu {
@@ -112,9 +141,11 @@ class Tree {
   private readonly machine: Machine;
   private readonly base: number;
   private readonly top: number;
+  private readonly links: bigint;
 
-  constructor(machine: Machine, vm: string, stage: number, top: number) {
+  constructor(machine: Machine, vm: string, stage: number, top: number, links: bigint) {
     this.machine = machine;
+    this.links = links;
     this.base = stage * STAGE;
     this.top = top;
     this.root = this.make(machine.memory.frameByName.has('root') ? `root(${vm})` : 'root', top);
@@ -131,10 +162,10 @@ class Tree {
     return memory.page(info.index, 1);
   }
 
-  /** The leaf table that covers a guest frame. */
-  table(gfn: number): Page {
+  /** The table of a level, of leaf entries if not said, that covers a guest frame. */
+  table(gfn: number, at = 0): Page {
     let table = this.root;
-    for (let level = this.top; level > 0; level--) table = this.below(table, level, gfn);
+    for (let level = this.top; level > at; level--) table = this.below(table, level, gfn);
     return table;
   }
 
@@ -146,13 +177,14 @@ class Tree {
     if (known) return known;
     const made = this.make(`sp${this.tables.size === 0 ? '' : this.tables.size + 1}`, level - 1);
     this.tables.set(key, made);
-    this.put(table, level, gfn, arch.table(this.base + level, made.frame));
+    this.put(table, level, gfn, arch.table(this.base + level, made.frame) | this.links);
+    this.machine.cells.values[this.machine.memory.info(made.frame).links] = 1;
     return made;
   }
 
-  map(gfn: number, { frame, generation }: Page, bits: bigint): void {
-    this.put(this.table(gfn), 0, gfn, bits, generation);
-    if (frame < 0) throw new RangeError(`guest frame ${gfn} maps nothing`);
+  map(gfn: number, { page, bits, level = 0 }: InitialSpte): void {
+    this.put(this.table(gfn, level), level, gfn, bits, page.generation);
+    if (page.frame < 0) throw new RangeError(`guest frame ${gfn} maps nothing`);
   }
 
   private put(table: Page, level: number, gfn: number, bits: bigint, generation = 1): void {

@@ -24,6 +24,30 @@ export interface PageFault {
   readonly present: boolean;
 }
 
+/** A fault that has got its page: what kvm_faultin_pfn() adds to struct kvm_page_fault. */
+export interface FaultinPage extends PageFault {
+  readonly slot: Memslot;
+  /** mmu_invalidate_seq from before the page was looked up. */
+  readonly mmu_seq: number;
+  /** fault->refcounted_page: the fault has a reference on it until kvm_release_faultin_page(). */
+  readonly page: Page;
+  /** The host may be written to through it: of a read fault we do not ask. */
+  readonly map_writable: boolean;
+}
+
+/** struct gfn_to_pfn_cache: a guest page that KVM itself reads and writes through a mapping of its own. */
+export interface PfnCache {
+  readonly name: string;
+  readonly kvm: Kvm;
+  readonly gfn: number;
+  /** An rwlock_t; who refreshes has refresh_lock as well, a mutex. */
+  readonly lock: Word;
+  readonly refresh_lock: Word;
+  readonly valid: Word;
+  /** The page that gpc->khva leads to, without a reference. */
+  readonly khva: Word;
+}
+
 /** struct kvm_memory_slot: guest frames and the host addresses that back them. */
 export interface Memslot {
   readonly id: number;
@@ -78,6 +102,9 @@ export interface Kvm {
   readonly memslot_sets: readonly Memslots[];
   readonly memslots: Word;
   readonly slots_lock: Word;
+  /** Readers of the memslots; a vCPU is one wherever it is not in the guest. */
+  readonly srcu: Word;
+  readonly gpcs: readonly PfnCache[];
   /** The root that vCPUs load (kvm->arch.tdp_mmu_roots; one at a time here). */
   readonly root: Page;
   readonly mmu: KvmMmuOps;

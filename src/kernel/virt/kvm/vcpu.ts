@@ -12,6 +12,7 @@ import { local_irq_restore, local_irq_save } from '../../../machine/ops/processo
 import { AGAIN, retry } from '../../../machine/ops/retry.ts';
 import { smp_mb } from '../../../machine/ops/store-buffer.ts';
 import { smp_call_function_many } from '../../kernel/smp.ts';
+import { srcu_read_lock, srcu_read_unlock } from '../../kernel/srcu.ts';
 import type { Kvm, PageFault, RetPf, Vcpu } from './types.ts';
 
 /**
@@ -158,18 +159,26 @@ const guest_writes = leaf(function* guest_writes(
   return yield* guest_store(vcpu.walker, gpa, value);
 });
 
+/** vcpu->srcu_idx: the section of kvm->srcu that a vCPU is in wherever it is not in the guest. */
+interface SrcuIdx {
+  idx: number;
+}
+
 /** vcpu_enter_guest(): one stay in the guest, with one access. AGAIN: it was not entered. */
 export const vcpu_enter_guest = fn(function* vcpu_enter_guest(
   vcpu: Vcpu,
   { gpa, value }: GuestAccess,
+  srcu: SrcuIdx,
 ): Steps<Accessed | typeof AGAIN> {
   yield* kvm_service_local_tlb_flush_requests(vcpu);
   const flags = yield* local_irq_save();
   yield* set_mode(vcpu, IN_GUEST_MODE);
+  yield* srcu_read_unlock(vcpu.kvm.srcu, srcu.idx);
   yield* smp_mb(); // the mode is seen before requests are looked for
   if (yield* kvm_vcpu_exit_request(vcpu)) {
     yield* set_mode(vcpu, OUTSIDE_GUEST_MODE);
     yield* local_irq_restore(flags);
+    srcu.idx = yield* srcu_read_lock(vcpu.kvm.srcu);
     return AGAIN;
   }
   yield* guest_runs(vcpu);
@@ -180,20 +189,68 @@ export const vcpu_enter_guest = fn(function* vcpu_enter_guest(
   yield* guest_exits(vcpu);
   yield* set_mode(vcpu, OUTSIDE_GUEST_MODE);
   yield* local_irq_restore(flags); // the kick, if one came, is taken here
+  srcu.idx = yield* srcu_read_lock(vcpu.kvm.srcu);
   return done;
 });
 
 /**
  * vcpu_run(): the guest makes one access, however often it has to fault for it. A fault that has to be tried
- * again is no loop of KVM's: the guest is resumed and faults anew.
+ * again is no loop of KVM's: the guest is resumed and faults anew. Outside the guest the vCPU reads memslots,
+ * in a section of kvm->srcu that ends at the next entry. Who waits to try again (ops/retry.ts) must not hold up
+ * a grace period meanwhile, as he would not if he went round: so it ends here with the round.
  */
 export const vcpu_run = fn(function* vcpu_run(vcpu: Vcpu, access: GuestAccess): Steps<Accessed> {
   return yield* retry(function* () {
-    const done = yield* vcpu_enter_guest(vcpu, access);
+    const srcu: SrcuIdx = { idx: yield* srcu_read_lock(vcpu.kvm.srcu) };
+    const done = yield* enter_or_handle_fault(vcpu, access, srcu);
+    yield* srcu_read_unlock(vcpu.kvm.srcu, srcu.idx);
+    return done;
+  });
+});
+
+/** What the guest's access came to, or AGAIN. */
+const enter_or_handle_fault = fn(
+  function* enter_or_handle_fault(
+    vcpu: Vcpu,
+    access: GuestAccess,
+    srcu: SrcuIdx,
+  ): Steps<Accessed | typeof AGAIN> {
+    const done = yield* vcpu_enter_guest(vcpu, access, srcu);
     if (done !== null) return done;
     const gfn = Math.floor(access.gpa / 4096);
     const fault: PageFault = { gfn, write: access.value !== undefined, present: false };
     const answer: RetPf = yield* vcpu.kvm.mmu.page_fault(vcpu, fault);
     return answer === 'RET_PF_EMULATE' ? null : AGAIN;
-  });
-});
+  },
+  { hidden: true },
+);
+
+/** One attempt to get into the guest, and the access if it succeeds; a fault is nobody's business here. */
+export const vcpu_enters_once = fn(
+  function* vcpu_enters_once(vcpu: Vcpu, access: GuestAccess): Steps<Accessed | typeof AGAIN> {
+    const srcu: SrcuIdx = { idx: yield* srcu_read_lock(vcpu.kvm.srcu) };
+    const done = yield* vcpu_enter_guest(vcpu, access, srcu);
+    yield* srcu_read_unlock(vcpu.kvm.srcu, srcu.idx);
+    return done;
+  },
+  { hidden: true },
+);
+
+/**
+ * A guest that has just faulted: the fault is handled, and if that made an entry, the guest goes on. A fault that
+ * has to be tried again is the end here. For questions of safety: an attempt that is given up leaves nothing
+ * behind, so the next one does what this one does if it begins later.
+ */
+export const vcpu_faults_once = fn(
+  function* vcpu_faults_once(vcpu: Vcpu, access: GuestAccess): Steps<Accessed> {
+    const srcu: SrcuIdx = { idx: yield* srcu_read_lock(vcpu.kvm.srcu) };
+    const gfn = Math.floor(access.gpa / 4096);
+    const fault: PageFault = { gfn, write: access.value !== undefined, present: false };
+    const answer: RetPf = yield* vcpu.kvm.mmu.page_fault(vcpu, fault);
+    const isMapped = answer === 'RET_PF_FIXED' || answer === 'RET_PF_SPURIOUS';
+    const done = isMapped ? yield* retry(() => vcpu_enter_guest(vcpu, access, srcu)) : null;
+    yield* srcu_read_unlock(vcpu.kvm.srcu, srcu.idx);
+    return done;
+  },
+  { hidden: true },
+);

@@ -24,29 +24,32 @@ import type { Kvm, Spte, Sptep } from '../../../virt/kvm/types.ts';
  * table of 4 KiB entries, where the kernel has PG_LEVEL_4K = 1.
  */
 
+/** What entries depend on: any `Kvm`. */
+export type SpteFormat = Pick<Kvm, 'machine' | 'stage' | 'tables'>;
+
 /** The bits of the entries of this machine's tables. */
-export function masks_of(kvm: Kvm): SpteMasks {
+export function masks_of(kvm: SpteFormat): SpteMasks {
   const masks = SPTE_MASKS[kvm.tables];
   if (!masks) throw new RangeError(`KVM has no entries for ${kvm.tables} tables`);
   return masks;
 }
 
-function spte_of(kvm: Kvm, level: number, bits: bigint, generation: number): Spte {
+function spte_of(kvm: SpteFormat, level: number, bits: bigint, generation: number): Spte {
   return kvm.machine.memory.entry(bits, generation, kvm.stage * STAGE + level);
 }
 
 /** The same entry with other bits: it still means the page, or table, that it meant. */
-function with_bits(kvm: Kvm, level: number, spte: Spte, bits: bigint): Spte {
+function with_bits(kvm: SpteFormat, level: number, spte: Spte, bits: bigint): Spte {
   return spte_of(kvm, level, bits, spte.generation);
 }
 
 /** SHADOW_NONPRESENT_VALUE. */
-export function nonpresent_spte(kvm: Kvm, level: number): Spte {
+export function nonpresent_spte(kvm: SpteFormat, level: number): Spte {
   return spte_of(kvm, level, kvm.machine.arch.none(kvm.stage * STAGE + level), 0);
 }
 
 /** FROZEN_SPTE: another CPU is changing the entry, or its table has been removed. */
-export function frozen_spte(kvm: Kvm, level: number): Spte {
+export function frozen_spte(kvm: SpteFormat, level: number): Spte {
   return spte_of(kvm, level, FROZEN_SPTE['v6.12'], 0);
 }
 
@@ -55,60 +58,65 @@ export function is_frozen_spte(spte: Spte): boolean {
 }
 
 /** is_shadow_present_pte(): it maps a page or leads to a table, whether hardware may use it now or not. */
-export function is_shadow_present_pte(kvm: Kvm, spte: Spte): boolean {
+export function is_shadow_present_pte(kvm: SpteFormat, spte: Spte): boolean {
   return (spte.bits & masks_of(kvm).present) !== 0n;
 }
 
-export function is_large_pte(kvm: Kvm, spte: Spte): boolean {
+export function is_large_pte(kvm: SpteFormat, spte: Spte): boolean {
   return (spte.bits & masks_of(kvm).large) !== 0n;
 }
 
 /** is_last_spte(): it maps a page. Of present entries only. */
-export function is_last_spte(kvm: Kvm, spte: Spte, level: number): boolean {
+export function is_last_spte(kvm: SpteFormat, spte: Spte, level: number): boolean {
   return level === 0 || is_large_pte(kvm, spte);
 }
 
 /** spte_to_child_pt(): the table that a present entry leads to. */
-export function spte_to_child_pt(kvm: Kvm, spte: Spte, level: number): Page | null {
+export function spte_to_child_pt(kvm: SpteFormat, spte: Spte, level: number): Page | null {
   if (!is_shadow_present_pte(kvm, spte) || is_last_spte(kvm, spte, level)) return null;
   return kvm.machine.memory.page(spte.frame, spte.generation);
 }
 
-export function is_writable_pte(kvm: Kvm, spte: Spte): boolean {
+/** spte_to_pfn(): the page that a present leaf maps. */
+export function spte_to_pfn(kvm: SpteFormat, { frame, generation }: Spte): Page {
+  return kvm.machine.memory.page(frame, generation);
+}
+
+export function is_writable_pte(kvm: SpteFormat, spte: Spte): boolean {
   return (spte.bits & masks_of(kvm).writable) !== 0n;
 }
 
-export function is_host_writable_spte(kvm: Kvm, spte: Spte): boolean {
+export function is_host_writable_spte(kvm: SpteFormat, spte: Spte): boolean {
   return (spte.bits & masks_of(kvm).host_writable) !== 0n;
 }
 
-export function is_mmu_writable_spte(kvm: Kvm, spte: Spte): boolean {
+export function is_mmu_writable_spte(kvm: SpteFormat, spte: Spte): boolean {
   return (spte.bits & masks_of(kvm).mmu_writable) !== 0n;
 }
 
-export function spte_ad_enabled(kvm: Kvm): boolean {
+export function spte_ad_enabled(kvm: SpteFormat): boolean {
   return masks_of(kvm).ad_disabled === 0n;
 }
 
 /** is_access_track_spte(): hardware faults on it, so that KVM learns of the next access. */
-export function is_access_track_spte(kvm: Kvm, spte: Spte): boolean {
+export function is_access_track_spte(kvm: SpteFormat, spte: Spte): boolean {
   const { acc_track } = masks_of(kvm);
   return acc_track !== 0n && (spte.bits & acc_track) === 0n;
 }
 
-export function is_accessed_spte(kvm: Kvm, spte: Spte): boolean {
+export function is_accessed_spte(kvm: SpteFormat, spte: Spte): boolean {
   const { accessed } = masks_of(kvm);
   return accessed === 0n ? !is_access_track_spte(kvm, spte) : (spte.bits & accessed) !== 0n;
 }
 
 /** is_dirty_spte(): by the dirty bit, or where there is none by the write permission. */
-export function is_dirty_spte(kvm: Kvm, spte: Spte): boolean {
+export function is_dirty_spte(kvm: SpteFormat, spte: Spte): boolean {
   const { dirty } = masks_of(kvm);
   return dirty === 0n ? is_writable_pte(kvm, spte) : (spte.bits & dirty) !== 0n;
 }
 
 /** spte_has_volatile_bits(): others than the holder of mmu_lock may be changing it. Present leaves only. */
-export function spte_has_volatile_bits(kvm: Kvm, spte: Spte): boolean {
+export function spte_has_volatile_bits(kvm: SpteFormat, spte: Spte): boolean {
   if (!is_writable_pte(kvm, spte) && is_mmu_writable_spte(kvm, spte)) return true; // fast page faults
   if (is_access_track_spte(kvm, spte)) return true;
   if (!spte_ad_enabled(kvm)) return false;
@@ -124,7 +132,7 @@ export interface SpteAccess {
 }
 
 /** make_spte(): an entry that maps `page`, used already, and dirty if it may be written. */
-export function make_spte(kvm: Kvm, level: number, page: Page, access: SpteAccess): Spte {
+export function make_spte(kvm: SpteFormat, level: number, page: Page, access: SpteAccess): Spte {
   const { write, host_writable = write } = access;
   const masks = masks_of(kvm);
   const { arch } = kvm.machine;
@@ -140,14 +148,14 @@ export function make_spte(kvm: Kvm, level: number, page: Page, access: SpteAcces
 const SPTE_NO_AD = (1n << 8n) | (1n << 9n);
 
 /** make_nonleaf_spte(): an entry that leads to the table `sp`. */
-export function make_nonleaf_spte(kvm: Kvm, level: number, sp: Page): Spte {
+export function make_nonleaf_spte(kvm: SpteFormat, level: number, sp: Page): Spte {
   const { present, ad_disabled } = masks_of(kvm);
   const link = kvm.machine.arch.table(kvm.stage * STAGE + level, sp.frame);
   return spte_of(kvm, level, link | present | ad_disabled, sp.generation);
 }
 
 /** mark_spte_for_access_track(): takes the access away and keeps what it was, write permission excepted. */
-export function mark_spte_for_access_track(kvm: Kvm, spte: Spte, level: number): Spte {
+export function mark_spte_for_access_track(kvm: SpteFormat, spte: Spte, level: number): Spte {
   const { accessed, acc_track, acc_track_saved, acc_track_shift } = masks_of(kvm);
   if (accessed !== 0n) return with_bits(kvm, level, spte, spte.bits & ~accessed);
   if (is_access_track_spte(kvm, spte)) return spte;
@@ -156,7 +164,7 @@ export function mark_spte_for_access_track(kvm: Kvm, spte: Spte, level: number):
 }
 
 /** restore_acc_track_spte(). */
-export function restore_acc_track_spte(kvm: Kvm, spte: Spte, level: number): Spte {
+export function restore_acc_track_spte(kvm: SpteFormat, spte: Spte, level: number): Spte {
   const { acc_track_saved, acc_track_shift } = masks_of(kvm);
   const saved = (spte.bits >> acc_track_shift) & acc_track_saved;
   const kept = spte.bits & ~(acc_track_saved << acc_track_shift);

@@ -2,6 +2,7 @@ import { fn } from '../../../../machine/fn.ts';
 import { STAGE, levelAt } from '../../../../machine/stages.ts';
 import { PAGE_SHIFT, type Page } from '../../../../machine/memory.ts';
 import type { Steps } from '../../../../machine/op.ts';
+import { AGAIN, retry } from '../../../../machine/ops/retry.ts';
 import { sptep_at } from '../../../virt/kvm/boot.ts';
 import type { Kvm, Spte, Sptep } from '../../../virt/kvm/types.ts';
 import { kvm_tdp_mmu_read_spte, spte_to_child_pt } from './spte.ts';
@@ -133,6 +134,27 @@ export const tdp_iter_next = fn(
       if (yield* try_step_side(iter)) return;
     } while (try_step_up(iter));
     iter.valid = false;
+  },
+  { hidden: true },
+);
+
+/**
+ * for_each_tdp_pte(), of a walk that may pause: visits each entry. Who pauses sets `yielded`. Between two
+ * pauses the walk is a round that begins at the root; one that ends where it began is the same round again.
+ */
+export const for_each_tdp_pte = fn(
+  function* for_each_tdp_pte(iter: TdpIter, visit: () => Steps<void>): Steps<void> {
+    while (iter.valid) {
+      yield* retry(function* () {
+        const from = iter.next_last_level_gfn;
+        if (iter.yielded) yield* tdp_iter_next(iter);
+        while (iter.valid && !iter.yielded) {
+          yield* visit();
+          if (!iter.yielded) yield* tdp_iter_next(iter);
+        }
+        return iter.yielded && iter.next_last_level_gfn === from ? AGAIN : undefined;
+      });
+    }
   },
   { hidden: true },
 );

@@ -20,6 +20,7 @@ import {
   nonpresent_spte,
   spte_has_volatile_bits,
   spte_to_child_pt,
+  spte_to_pfn,
   try_cmpxchg64,
 } from './spte.ts';
 import { gfns_per_entry, type TdpIter } from './tdp_iter.ts';
@@ -112,7 +113,7 @@ export const handle_changed_spte = fn(function* handle_changed_spte(
   }
   if (!is_shadow_present_pte(kvm, old_spte) || !is_dirty_spte(kvm, old_spte)) return;
   if (is_present && is_dirty_spte(kvm, new_spte)) return;
-  yield* kvm_set_pfn_dirty(kvm, kvm.machine.memory.page(old_spte.frame, old_spte.generation));
+  yield* kvm_set_pfn_dirty(kvm, spte_to_pfn(kvm, old_spte));
 });
 
 /** Takes what the entry says, however often somebody else has it frozen meanwhile. */

@@ -31,7 +31,10 @@ import { tdp_mmu_free_sp, tdp_mmu_set_spte_atomic, used_entries } from './tdp_mm
  * Follows linux v6.12 arch/x86/kvm/mmu/tdp_mmu.c (kvm_tdp_mmu_map, tdp_mmu_map_handle_target_level).
  */
 
-const tdp_mmu_alloc_sp = leaf(function* tdp_mmu_alloc_sp(kvm: Kvm, level: number): Steps<Page> {
+export const tdp_mmu_alloc_sp = leaf(function* tdp_mmu_alloc_sp(
+  kvm: Kvm,
+  level: number,
+): Steps<Page> {
   return yield* allocate_frame({ what: 'sp', level: kvm.stage * STAGE + level, recycle: true });
 });
 
@@ -47,8 +50,10 @@ export const tdp_mmu_init_child_sp = fn(function* tdp_mmu_init_child_sp(
   gfn: number,
 ): Steps<void> {
   const base = gfn_round_for_level(kvm, gfn, level + 1);
+  const nonpresent = nonpresent_spte(kvm, level);
   for (const each of used_entries(kvm, base, level)) {
-    yield* init_spte(sptep_at(kvm, sp, level, each), nonpresent_spte(kvm, level));
+    const sptep = sptep_at(kvm, sp, level, each);
+    yield* init_spte(sptep, nonpresent);
   }
 });
 

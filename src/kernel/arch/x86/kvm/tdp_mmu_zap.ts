@@ -5,8 +5,16 @@ import { read_lock, read_unlock, write_lock, write_unlock } from '../../../../ma
 import { rcu_read_lock, rcu_read_unlock } from '../../../kernel/rcu.ts';
 import type { Kvm, Spte } from '../../../virt/kvm/types.ts';
 import { kvm_flush_remote_tlbs } from '../../../virt/kvm/vcpu.ts';
-import { is_last_spte, is_shadow_present_pte, nonpresent_spte } from './spte.ts';
-import { tdp_iter_next, tdp_iter_start, type TdpIter } from './tdp_iter.ts';
+import { sptep_at } from '../../../virt/kvm/boot.ts';
+import {
+  __kvm_tdp_mmu_write_spte,
+  is_last_spte,
+  is_shadow_present_pte,
+  kvm_tdp_mmu_read_spte,
+  nonpresent_spte,
+  spte_to_child_pt,
+} from './spte.ts';
+import { for_each_tdp_pte, gfn_round_for_level, tdp_iter_start, type TdpIter } from './tdp_iter.ts';
 import { handle_changed_spte, kvm_tdp_mmu_write_spte, tdp_mmu_zap_spte_atomic } from './tdp_mmu.ts';
 
 /**
@@ -93,16 +101,16 @@ export const tdp_mmu_zap_leafs = fn(function* tdp_mmu_zap_leafs(
   let flush = false;
   yield* rcu_read_lock();
   const iter = yield* tdp_iter_start(kvm, root, start, end);
-  for (; iter.valid; yield* tdp_iter_next(iter)) {
+  yield* for_each_tdp_pte(iter, function* () {
     if (can_yield && (yield* tdp_mmu_iter_cond_resched(kvm, iter, flush, false))) {
       flush = false;
-      continue;
+      return;
     }
-    if (!is_shadow_present_pte(kvm, iter.old_spte)) continue;
-    if (!is_last_spte(kvm, iter.old_spte, iter.level)) continue;
+    if (!is_shadow_present_pte(kvm, iter.old_spte)) return;
+    if (!is_last_spte(kvm, iter.old_spte, iter.level)) return;
     yield* tdp_mmu_iter_set_spte(kvm, iter, nonpresent_spte(kvm, iter.level));
     flush = true;
-  }
+  });
   yield* rcu_read_unlock();
   return flush;
 });
@@ -117,8 +125,8 @@ export const kvm_tdp_mmu_unmap_gfn_range = fn(function* kvm_tdp_mmu_unmap_gfn_ra
 });
 
 /**
- * zap_collapsible_spte_range(): removes the tables of a range that the host maps by huge pages, so that the
- * guest's next faults map huge ones. mmu_lock is held for reading.
+ * zap_collapsible_spte_range(): removes the tables of a range whose memory the host maps by huge pages, so that
+ * the guest's next faults map huge ones. mmu_lock is held for reading.
  */
 export const zap_collapsible_spte_range = fn(function* zap_collapsible_spte_range(
   kvm: Kvm,
@@ -126,17 +134,62 @@ export const zap_collapsible_spte_range = fn(function* zap_collapsible_spte_rang
   start: number,
   end: number,
 ): Steps<void> {
+  const is_table = ({ old_spte, level }: TdpIter): boolean =>
+    level === 1 && spte_to_child_pt(kvm, old_spte, level) !== null;
   yield* rcu_read_lock();
   const iter = yield* tdp_iter_start(kvm, root, start, end, 1);
-  for (; iter.valid; yield* tdp_iter_next(iter)) {
-    if (yield* tdp_mmu_iter_cond_resched(kvm, iter, false, true)) continue;
-    // Where somebody else was faster there is another entry to judge.
-    while (
-      is_shadow_present_pte(kvm, iter.old_spte) &&
-      !is_last_spte(kvm, iter.old_spte, iter.level) &&
-      iter.level === 1 &&
-      !(yield* tdp_mmu_zap_spte_atomic(kvm, iter))
-    );
-  }
+  yield* for_each_tdp_pte(iter, function* () {
+    if (yield* tdp_mmu_iter_cond_resched(kvm, iter, false, true)) return;
+    // If somebody else was faster, there is another entry to judge.
+    while (is_table(iter) && !(yield* tdp_mmu_zap_spte_atomic(kvm, iter)));
+  });
   yield* rcu_read_unlock();
+});
+
+/** kvm_tdp_mmu_zap_sp(): unlinks the table that maps `gfn` and removes it. True: the caller must flush. */
+export const kvm_tdp_mmu_zap_sp = fn(function* kvm_tdp_mmu_zap_sp(
+  kvm: Kvm,
+  gfn: number,
+): Steps<boolean> {
+  const ptep = sptep_at(kvm, kvm.root, 1, gfn); // sp->ptep
+  const old_spte = yield* kvm_tdp_mmu_read_spte(ptep);
+  if (!spte_to_child_pt(kvm, old_spte, 1)) return false;
+  const nonpresent = nonpresent_spte(kvm, 1);
+  yield* __kvm_tdp_mmu_write_spte(ptep, nonpresent);
+  const base = gfn_round_for_level(kvm, gfn, 1);
+  yield* handle_changed_spte(kvm, base, old_spte, nonpresent, 1, false);
+  return true;
+});
+
+/** The end of a batch of removed tables: no vCPU uses them any more, then the section may end. */
+export const end_of_batch = fn(
+  function* end_of_batch(kvm: Kvm, flush: boolean): Steps<void> {
+    if (flush) yield* kvm_flush_remote_tlbs(kvm);
+    yield* rcu_read_unlock();
+  },
+  { hidden: true },
+);
+
+/**
+ * kvm_recover_nx_huge_pages(): removes tables that were made only because huge pages may not be executed; the
+ * next fault maps a huge page again. Tables of a tree of two levels.
+ */
+export const kvm_recover_nx_huge_pages = fn(function* kvm_recover_nx_huge_pages(
+  kvm: Kvm,
+  possible_nx_huge_pages: readonly number[],
+): Steps<void> {
+  let flush = false;
+  yield* write_lock(kvm.mmu_lock);
+  yield* rcu_read_lock();
+  for (const gfn of possible_nx_huge_pages) {
+    flush = (yield* kvm_tdp_mmu_zap_sp(kvm, gfn)) || flush;
+    if (!(yield* rwlock_needbreak(kvm))) continue;
+    yield* end_of_batch(kvm, flush);
+    flush = false;
+    yield* write_unlock(kvm.mmu_lock);
+    yield* write_lock(kvm.mmu_lock);
+    yield* rcu_read_lock();
+  }
+  yield* end_of_batch(kvm, flush);
+  yield* write_unlock(kvm.mmu_lock);
 });

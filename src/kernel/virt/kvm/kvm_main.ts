@@ -1,0 +1,137 @@
+import { fn, leaf } from '../../../machine/fn.ts';
+import type { Steps } from '../../../machine/op.ts';
+import { spin_lock, spin_unlock, write_lock, write_unlock } from '../../../machine/ops/locks.ts';
+import { READ_ONCE, write_word } from '../../../machine/ops/memory.ts';
+import { gfns_unmapped } from '../../../machine/ops/secondary.ts';
+import { srcu_read_lock, srcu_read_unlock } from '../../kernel/srcu.ts';
+import { hva_range_to_gfns, kvm_memslots } from './memslots.ts';
+import {
+  kvm_mmu_invalidate_begin,
+  kvm_mmu_invalidate_end,
+  kvm_mmu_invalidate_range_add,
+} from './mmu_invalidate.ts';
+import { gfn_to_pfn_cache_invalidate_start } from './pfncache.ts';
+import type { Kvm } from './types.ts';
+import { kvm_flush_remote_tlbs } from './vcpu.ts';
+
+/**
+ * How KVM follows the page tables of the process that backs a guest's memory.
+ *
+ * Guarantee: between the return of kvm_mmu_notifier_invalidate_range_start() and the call of ..._end() no entry
+ * of KVM's maps the range and no vCPU can use a cached translation of it; and none that is made later was
+ * looked up in the process's tables before the end. So KVM needs no reference on the pages that it maps: who
+ * frees one has called start before, and frees it after start has returned.
+ *
+ * Mechanism: start removes what there is, and announces itself by mmu_invalidate_in_progress; end counts
+ * mmu_invalidate_seq up. A fault reads the sequence, then looks the page up without a lock, then takes mmu_lock,
+ * and maps the page only if no invalidation of it is going on and none has ended since (fault.ts).
+ * Why it suffices: think of the fault's critical section. Before that of start: start removes its entry.
+ * Between start and end: the fault sees the count. After end: if the sequence was read before, it has changed;
+ * if it was read after, the page was looked up in tables in which it is not any more.
+ * What it needs: count and removal are one critical section; the sequence goes up no later than the count goes
+ * down; it is read before the tables are looked at; removal and flush are over when start returns; start and end
+ * find the same memslots (memslots.ts); and whoever else removes entries flushes before it drops mmu_lock.
+ * The last: a notifier that finds an entry gone takes it for flushed, and its page is freed. Only the notifier
+ * itself may flush later, because the page is not freed before it returns.
+ *
+ * Assumes: host addresses in one address space; notifiers that may sleep.
+ *
+ * Follows linux v6.12 virt/kvm/kvm_main.c (kvm_mmu_notifier_invalidate_range_start, __kvm_handle_hva_range).
+ */
+
+/** What is done for the guest frames [start, end); true: translations must be flushed. */
+export type GfnHandler = (kvm: Kvm, start: number, end: number) => Steps<boolean>;
+
+/** Guest frames of the memslots that back a range of host addresses, within one hold of mmu_lock. */
+interface HvaRange {
+  readonly start: number;
+  readonly end: number;
+  /** Done once, when the first memslot is found, which is when mmu_lock is taken. */
+  readonly on_lock?: (kvm: Kvm) => Steps<void>;
+  readonly handler?: GfnHandler;
+  readonly flush_on_ret?: boolean;
+}
+
+interface Handled {
+  readonly found_memslot: boolean;
+  readonly ret: boolean;
+  readonly gfns: readonly { readonly start: number; readonly end: number }[];
+}
+
+/** __kvm_handle_hva_range(). */
+export const kvm_handle_hva_range = fn(function* kvm_handle_hva_range(
+  kvm: Kvm,
+  { start, end, on_lock, handler, flush_on_ret }: HvaRange,
+): Steps<Handled> {
+  const idx = yield* srcu_read_lock(kvm.srcu);
+  const slots = yield* kvm_memslots(kvm);
+  const gfns = slots.flatMap((slot) => hva_range_to_gfns(slot, start, end) ?? []);
+  let ret = false;
+  if (gfns.length > 0) {
+    yield* write_lock(kvm.mmu_lock);
+    if (on_lock) yield* on_lock(kvm);
+    if (handler) for (const each of gfns) ret = (yield* handler(kvm, each.start, each.end)) || ret;
+    if (ret && flush_on_ret) yield* kvm_flush_remote_tlbs(kvm);
+    yield* write_unlock(kvm.mmu_lock);
+  }
+  yield* srcu_read_unlock(kvm.srcu, idx);
+  return { found_memslot: gfns.length > 0, ret, gfns };
+});
+
+/** kvm_mmu_unmap_gfn_range(): announces the frames, then removes their entries. */
+export const kvm_mmu_unmap_gfn_range = fn(function* kvm_mmu_unmap_gfn_range(
+  kvm: Kvm,
+  start: number,
+  end: number,
+): Steps<boolean> {
+  yield* kvm_mmu_invalidate_range_add(kvm, start, end);
+  return yield* kvm.mmu.unmap_gfn_range(kvm, start, end);
+});
+
+const set_mn_active = leaf(function* set_mn_active(kvm: Kvm, count: number): Steps<void> {
+  yield* write_word(kvm.mn_active_invalidate_count, count);
+});
+
+/** mn_active_invalidate_count goes up or down. */
+export const change_mn_active = fn(
+  function* change_mn_active(kvm: Kvm, change: 1 | -1): Steps<void> {
+    yield* spin_lock(kvm.mn_invalidate_lock);
+    const count = yield* READ_ONCE(kvm.mn_active_invalidate_count);
+    yield* set_mn_active(kvm, count + change);
+    yield* spin_unlock(kvm.mn_invalidate_lock); // at 0 a replacement of the memslots is woken
+  },
+  { hidden: true },
+);
+
+/** The process's entries for [start, end) are about to go. */
+export const kvm_mmu_notifier_invalidate_range_start = fn(
+  function* kvm_mmu_notifier_invalidate_range_start(
+    kvm: Kvm,
+    start: number,
+    end: number,
+  ): Steps<void> {
+    yield* change_mn_active(kvm, 1);
+    yield* gfn_to_pfn_cache_invalidate_start(kvm, start, end); // before the count: see pfncache.ts
+    const { gfns } = yield* kvm_handle_hva_range(kvm, {
+      start,
+      end,
+      on_lock: kvm_mmu_invalidate_begin,
+      handler: kvm_mmu_unmap_gfn_range,
+      flush_on_ret: true,
+    });
+    for (const each of gfns)
+      yield* gfns_unmapped(kvm.root, each.start, each.end, 'when invalidate_range_start() returns');
+  },
+);
+
+/** They are gone, and pages may be freed already. */
+export const kvm_mmu_notifier_invalidate_range_end = fn(
+  function* kvm_mmu_notifier_invalidate_range_end(
+    kvm: Kvm,
+    start: number,
+    end: number,
+  ): Steps<void> {
+    yield* kvm_handle_hva_range(kvm, { start, end, on_lock: kvm_mmu_invalidate_end });
+    yield* change_mn_active(kvm, -1);
+  },
+);

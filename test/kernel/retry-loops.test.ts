@@ -1,0 +1,68 @@
+import { describe, expect, test } from 'vitest';
+import { x86_64_descriptor } from '../../src/arch/x86-64-machine.ts';
+import { explore } from '../../src/explore/explore.ts';
+import { Machine } from '../../src/machine/machine.ts';
+import type { Word } from '../../src/machine/memory.ts';
+import type { Steps } from '../../src/machine/op.ts';
+import { READ_ONCE, WRITE_ONCE, try_cmpxchg } from '../../src/machine/ops/memory.ts';
+import { AGAIN, retry } from '../../src/machine/ops/retry.ts';
+import { all_sanitizers } from '../../src/sanitizers/index.ts';
+import { tasks } from '../zoo/tables.ts';
+
+type Body = (x: Word) => Steps<unknown>;
+
+/** What is found where one goes round a loop about x and another changes x. */
+function race(loop: Body, other: Body): string[] {
+  const machine = new Machine({
+    arch: x86_64_descriptor,
+    cpus: ['CPU0', 'CPU1'].map((name) => ({ name, virtual: false })),
+    sanitizers: all_sanitizers,
+  });
+  const x = machine.memory.variable('x');
+  machine.cells.settle();
+  const program = tasks(
+    machine,
+    () => loop(x),
+    () => other(x),
+  );
+  const { runs, violations } = explore(program);
+  expect(runs).toBeGreaterThan(1);
+  return [...violations.values()].map(({ violation }) => violation.kind);
+}
+
+function* goes_up_and_down(x: Word): Steps<void> {
+  yield* WRITE_ONCE(x, 1);
+  yield* WRITE_ONCE(x, 0);
+}
+
+function* is_cleared(x: Word): Steps<void> {
+  yield* WRITE_ONCE(x, 0);
+}
+
+describe('a round that the next one need not be like', () => {
+  test('it has seen x before and while it was 1; now x is as before', () => {
+    const until_steady: Body = (x) =>
+      retry(function* () {
+        const first = yield* READ_ONCE(x);
+        return first === (yield* READ_ONCE(x)) ? undefined : AGAIN;
+      });
+    expect(race(until_steady, goes_up_and_down)).toEqual([]);
+  });
+
+  test('it has set x, and somebody has taken that back', () => {
+    const until_found_set: Body = (x) =>
+      retry(function* () {
+        const was_clear = yield* try_cmpxchg(x, 0, 1);
+        return was_clear ? AGAIN : undefined;
+      });
+    expect(race(until_found_set, is_cleared)).toEqual([]);
+  });
+
+  test('but one that only looks waits for what it has seen', () => {
+    const until_2: Body = (x) =>
+      retry(function* () {
+        return (yield* READ_ONCE(x)) === 2 ? undefined : AGAIN;
+      });
+    expect(race(until_2, goes_up_and_down)).toEqual(['livelock']);
+  });
+});

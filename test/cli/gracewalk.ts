@@ -1,4 +1,4 @@
-import { spawn, type ChildProcess, type StdioOptions } from 'node:child_process';
+import { spawn, spawnSync, type ChildProcess, type StdioOptions } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { expect } from 'vitest';
@@ -41,6 +41,22 @@ export function gracewalk(args: readonly string[], options: RunOptions = {}): Pr
   options.watch?.(child, () => stderr);
   return new Promise((resolve) => {
     child.on('close', (code) => resolve({ code, stdout, stderr }));
+  });
+}
+
+interface Ran {
+  readonly stdout: string;
+  readonly stderr: string;
+  readonly status: number | null;
+}
+
+/** The same while everybody waits. `input`: what the program reads from stdin. */
+export function runGracewalk(args: readonly string[], input = '', cwd: string = ROOT): Ran {
+  return spawnSync(process.execPath, [`${ROOT}/dist/cli/main.js`, ...args], {
+    encoding: 'utf8',
+    cwd,
+    input,
+    maxBuffer: 2 ** 28, // all built-in scenarios in JSON are more than the default, 1 MiB
   });
 }
 

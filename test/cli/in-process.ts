@@ -50,28 +50,32 @@ class Listener extends Writable {
 /** One after the other: there is one stdout. */
 let free: Promise<unknown> = Promise.resolve();
 
-/** With options it gets a process all the same. */
-export function gracewalk(args: readonly string[], options?: RunOptions): Promise<Outcome> {
-  if (options !== undefined && Object.keys(options).length > 0) {
-    return spawned.gracewalk(args, options);
-  }
-  const outcome = free.then(() => here(args));
+/** With options other than a folder it gets a process all the same. */
+export function gracewalk(
+  args: readonly string[],
+  { cwd = ROOT, ...options }: RunOptions = {},
+): Promise<Outcome> {
+  if (Object.keys(options).length > 0) return spawned.gracewalk(args, { cwd, ...options });
+  const outcome = free.then(() => here(args, cwd));
   free = outcome.catch(() => {});
   return outcome;
 }
 
-async function here(args: readonly string[]): Promise<Outcome> {
+async function here(args: readonly string[], cwd: string): Promise<Outcome> {
+  const folder = process.cwd();
   const own = { stdout: process.stdout, stderr: process.stderr };
   const heard = { stdout: new Listener(), stderr: new Listener() };
   const { NO_COLOR, FORCE_COLOR } = process.env;
   delete process.env.NO_COLOR;
   delete process.env.FORCE_COLOR;
   speakTo(heard);
+  process.chdir(cwd);
   try {
     const code = await run(args);
     return { code, stdout: heard.stdout.text, stderr: heard.stderr.text };
   } finally {
     speakTo(own);
+    process.chdir(folder);
     if (NO_COLOR !== undefined) process.env.NO_COLOR = NO_COLOR;
     if (FORCE_COLOR !== undefined) process.env.FORCE_COLOR = FORCE_COLOR;
   }

@@ -131,7 +131,6 @@ export { new_host_vm, tdp_mmu } from './arch/x86/kvm/tdp_mmu_host.ts';
 export * from './arch/x86/kvm/tdp_boot.ts';
 export * from './arch/x86/kvm/host-mapping-level.ts';
 export * from './arch/x86/kvm/guest-stay.ts';
-export * from './arch/x86/kvm/hyperv-tlb.ts';
 export * from './virt/kvm/copy.ts';
 export * from './virt/kvm/dirty_log.ts';
 export * from './arch/x86/kvm/fast_page_fault.ts';

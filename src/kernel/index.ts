@@ -120,6 +120,7 @@ export {
   kvm_release_faultin_page,
   kvm_set_page_dirty,
   kvm_tdp_page_fault,
+  type MapFault,
 } from './virt/kvm/fault.ts';
 export * from './virt/kvm/kvm_main.ts';
 export * from './virt/kvm/memslots.ts';

@@ -127,7 +127,7 @@ export * from './arch/x86/kvm/tdp_mmu.ts';
 export * from './arch/x86/kvm/tdp_mmu_map.ts';
 export * from './arch/x86/kvm/tdp_mmu_zap.ts';
 export * from './arch/x86/kvm/tdp_mmu_age.ts';
-export { new_host_vm, tdp_mmu } from './arch/x86/kvm/tdp_mmu_host.ts';
+export { tdp_mmu } from './arch/x86/kvm/tdp_mmu_host.ts';
 export * from './arch/x86/kvm/tdp_boot.ts';
 export * from './arch/x86/kvm/tdp_root.ts';
 export * from './arch/x86/kvm/host-mapping-level.ts';

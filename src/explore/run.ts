@@ -352,6 +352,7 @@ export class Run {
     let assumed = false;
     let bounded = false;
     let waiting = false;
+    let unlucky = false;
     for (let actor = 0; actor < this.nodes.length; actor++) {
       if (!this.nodes[actor]) continue;
       const status = this.machine.cells.peek(this.machine.cellsOf(actor).status);
@@ -359,13 +360,13 @@ export class Run {
       else if (status === ASSUMED) assumed = true;
       else if (status === BOUNDED) bounded = true;
       else if (status === RUNNING && !this.machine.actor(actor).daemon) {
-        waiting = true;
-        if (isByChance((this.nodes[actor] as TrieNode).op as Op)) assumed = true;
+        if (isByChance((this.nodes[actor] as TrieNode).op as Op)) unlucky = true;
+        else waiting = true;
       }
     }
     if (stopped) return 'stopped';
     if (bounded) return 'bounded';
-    if (assumed) return 'assumed';
+    if (assumed || (unlucky && !waiting)) return 'assumed'; // another run has taken the other way
     return waiting ? 'deadlock' : 'complete';
   }
 }

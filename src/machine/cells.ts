@@ -51,6 +51,7 @@ export class Cells implements Reader {
   lastWrite: Int32Array = new Int32Array(256).fill(NONE);
   count = 0;
   readonly tallies: Set<Cell> = new Set();
+  readonly unions: Set<Cell> = new Set();
 
   /** The access stack. */
   cell: Int32Array = new Int32Array(4096);
@@ -104,6 +105,13 @@ export class Cells implements Reader {
   tally(initial = 0): Cell {
     const cell = this.allocate(initial);
     this.tallies.add(cell);
+    return cell;
+  }
+
+  /** A new cell that holds a set to which `include` adds; guards must not read it. */
+  union(initial = 0): Cell {
+    const cell = this.allocate(initial);
+    this.unions.add(cell);
     return cell;
   }
 

@@ -41,6 +41,8 @@ export interface Cpu extends Walker {
   readonly atomic: Cell;
   /** How often such a region has ended: a grace period waits for the change. */
   readonly quiescent: Cell;
+  /** 1: it runs a guest, which is no region of the kernel's. */
+  readonly guest: Cell;
 }
 
 export const TASK = 0;
@@ -56,7 +58,7 @@ export function makeWalker(cells: Cells, index: number, name: string, stage: num
     rootGeneration: cells.allocate(),
     tag: cells.allocate(),
     lazy: cells.allocate(),
-    tlbFrames: cells.allocate(),
+    tlbFrames: cells.union(),
   };
 }
 
@@ -69,6 +71,7 @@ export function makeCpu(cells: Cells, index: number, name: string, virtual: bool
     task: cells.allocate(),
     atomic: cells.allocate(),
     quiescent: cells.tally(),
+    guest: cells.allocate(),
   };
 }
 

@@ -52,9 +52,9 @@ export interface OpDef<A extends readonly unknown[], V> {
   describe?(machine: Machine, who: Actor, args: A, value: unknown): StepNote;
   /**
    * What a loop that starts again takes from the cells that such a step has read (ops/retry.ts), if it is not
-   * their values: nothing that others could change, or whether there are any.
+   * their values: nothing that others could change, whether there are any, or that what was stored is still there.
    */
-  readonly learns?: 'nothing' | 'sign';
+  readonly learns?: 'nothing' | 'sign' | 'stored';
   /** Not part of the protocol (a check of a sanitizer): hidden from diagrams unless it found something. */
   readonly ghost?: boolean;
 }

@@ -279,7 +279,7 @@ export class StoreBuffers {
     let slot = buffer.slots[at];
     if (slot === undefined) {
       const { cells } = this.machine;
-      slot = { id: this.slots.length, entry: cells.tally(), overwritten: cells.tally() };
+      slot = { id: this.slots.length, entry: cells.tally(), overwritten: cells.allocate() };
       this.slots.push(slot);
       buffer.slots[at] = slot;
     }

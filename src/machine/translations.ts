@@ -64,7 +64,7 @@ export class Translations {
   /** The cell that holds what `cpu` may have cached to `frame`. */
   slot(cpu: Walker, frame: number): Cell {
     const row = (this.slots[cpu.index] ??= []);
-    return (row[frame] ??= this.machine.cells.allocate());
+    return (row[frame] ??= this.machine.cells.union());
   }
 
   /** Everything that `cpu` may hold to `frame`, recorded. */
@@ -263,7 +263,12 @@ export class Translations {
       root === 0 ? 0 : lifeGeneration(cells.get(memory.info(root).life)),
     );
     if (flush) for (const t of this.all(cpu)) if (t.tag === tag) this.remove(cpu, t);
-    if (root !== 0) this.reachTable(who, cpu, root, root, 0);
+    if (root !== 0) {
+      this.reachTable(who, cpu, root, root, 0);
+      // What its walk caches still lead to under this tag may say something else than when it was last loaded.
+      const kept = this.all(cpu).filter((t) => t.isTable && t.root === root && t.tag === tag);
+      for (const t of kept) if (!t.doomed) this.reachTable(who, cpu, root, t.frame, t.base);
+    }
     this.resumed(who, cpu);
   }
 

@@ -14,7 +14,7 @@ import type { Spec, Stmt } from './spec.ts';
  * must be one that does not hold and that nobody will make true.
  */
 const ROUNDS = 5;
-const PROGRAMS = 200;
+const PROGRAMS = 800;
 
 interface Ends {
   /** What memory says when everybody has finished. */

@@ -174,7 +174,7 @@ describe('a loop that starts again', () => {
     const { machine, waits } = flag();
     const { violations } = explore(tasks(machine, waits));
     expect([...violations.values()].map(({ violation }) => violation.message)).toEqual([
-      'Nobody is left who could change it: CPU0 tries again and again, without a change of x.',
+      'Nobody is left who could change it: CPU0 tries again and again, without a change of x, y.',
     ]);
   });
 

@@ -9,6 +9,9 @@ import { scope, type ScopeArgs } from './tlb.ts';
  * has cached stays under its tag: on the next entry it can be used again. So a translation that a hypervisor
  * leaves behind harms when the guest is entered, or if the guest is running.
  *
+ * For RCU a processor that enters a guest passes a quiescent state, and is in none of its sections while it is
+ * there, although interrupts are off (linux v6.12 include/linux/context_tracking.h, guest_context_enter_irqoff).
+ *
  * Follows Intel SDM vol. 3C, Caching Translation Information, and AMD APM vol. 2, TLB Control.
  */
 
@@ -18,6 +21,10 @@ const enterOp = defineOp('vm_enter', {
     const { name } = m.memory.info(root.frame);
     if (!m.dereference(who, root.frame, root.generation, name)) return undefined;
     m.translations.loadRoot(who, m.walker(walker), root.frame, false);
+    if (who.cpu < 0) return undefined;
+    const { atomic, guest, quiescent } = m.cpu(who.cpu);
+    m.cells.set(guest, 1);
+    if (m.cells.get(atomic) > 0) m.cells.set(quiescent, m.cells.get(quiescent) + 1);
     return undefined;
   },
   describe: (m, _who, [walker, root]) => ({
@@ -34,6 +41,7 @@ const exitOp = defineOp('vm_exit', {
   ordering: 'full',
   exec: (m, who, [walker]: [number]) => {
     m.translations.loadRoot(who, m.walker(walker), 0, false);
+    if (who.cpu >= 0) m.cells.set(m.cpu(who.cpu).guest, 0);
     return undefined;
   },
   describe: (m, _who, [walker]) => ({ event: `${m.walker(walker).name} leaves the guest` }),

@@ -34,6 +34,7 @@ const readOp = defineOp('read', {
 
 const writeOp = defineOp('write', {
   ordering: 'store',
+  learns: 'stored',
   exec: (m, who, [word, value]: [Word, number]) => {
     if (follow(m, who, word)) m.store(who, word, value);
     return undefined;
@@ -209,6 +210,7 @@ const readEntryOp = defineOp('read_entry', {
 
 const writeEntryOp = defineOp('write_entry', {
   ordering: 'store', // translation caches see an entry when it reaches memory
+  learns: 'stored',
   exec: (m, who, [place, value]: [Place, Entry]) => {
     const word = m.memory.resolve(place);
     if (!followEntry(m, who, place)) return undefined;

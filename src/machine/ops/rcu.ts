@@ -24,7 +24,8 @@ export function openSections(m: Machine): OpenSections {
   const { cells } = m;
   const cpus: [number, number][] = [];
   for (const cpu of m.cpus) {
-    const open = sections(m, cells.get(cpu.atomic) > 0, cpu.quiescent);
+    const inside = cells.get(cpu.atomic) > 0 && cells.get(cpu.guest) === 0;
+    const open = sections(m, inside, cpu.quiescent);
     if (open > 0) cpus.push([cpu.index, cells.get(cpu.quiescent) + open]);
   }
   const tasks: [number, number][] = [];

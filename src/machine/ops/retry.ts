@@ -69,6 +69,7 @@ function learned(m: Machine, who: Actor, since: number): readonly Seen[] {
   }
   /** What the round has stored last; undefined until the next access shows it. */
   const stored = new Map<Cell, number | undefined>();
+  const puts = new Set<Cell>();
   for (let at = steps.startAt[since + 1] as number; at < cells.top; at++) {
     const cell = cells.cell[at] as Cell;
     if (cells.tallies.has(cell)) continue;
@@ -77,6 +78,7 @@ function learned(m: Machine, who: Actor, since: number): readonly Seen[] {
     const step = cells.event[at] as number;
     if (steps.actorAt[step] !== who.index) continue;
     const isUpdate = cells.kind[at] === UPDATE; // it did not look
+    if (cells.kind[at] !== READ && howMuch(steps, step) === 'stored') puts.add(cell);
     const learns = isUpdate || steps.valueAt[step] === undefined ? 'nothing' : howMuch(steps, step);
     if (learns !== 'nothing') {
       const sign = learns === 'sign';
@@ -86,6 +88,14 @@ function learned(m: Machine, who: Actor, since: number): readonly Seen[] {
     }
     if (cells.kind[at] !== READ) stored.set(cell, undefined);
   }
+  for (const cell of m.cells.unions) {
+    const first = seen.get(cell);
+    if (!first) continue;
+    seen.delete(cell); // no guard may read it; what leads there has been read as well
+    if (stored.has(cell) && (stored.get(cell) ?? cells.peek(cell)) !== first.value) {
+      seen.set(AT_ONCE.cell, AT_ONCE);
+    }
+  }
   for (const [cell, own] of stored) {
     const first = seen.get(cell);
     const last = own ?? cells.peek(cell);
@@ -93,10 +103,13 @@ function learned(m: Machine, who: Actor, since: number): readonly Seen[] {
       seen.set(AT_ONCE.cell, AT_ONCE); // also if somebody takes the change back
     }
   }
+  for (const cell of puts) {
+    note(seen, { cell, value: stored.get(cell) ?? cells.peek(cell), sign: false });
+  }
   return m.rounds.at(m.rounds.id([...seen.values()]));
 }
 
-function howMuch({ nodeAt }: History, step: number): 'nothing' | 'sign' | 'values' {
+function howMuch({ nodeAt }: History, step: number): 'nothing' | 'sign' | 'stored' | 'values' {
   return nodeAt[step]?.op?.def.learns ?? 'values';
 }
 

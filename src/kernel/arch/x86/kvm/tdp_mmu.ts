@@ -4,7 +4,7 @@ import type { Steps } from '../../../../machine/op.ts';
 import { write_word } from '../../../../machine/ops/memory.ts';
 import { free_frame, markPending } from '../../../../machine/ops/pages.ts';
 import { AGAIN, retry } from '../../../../machine/ops/retry.ts';
-import { page_is_owned } from '../../../../machine/ops/secondary.ts';
+import { bug_on, page_is_owned } from '../../../../machine/ops/secondary.ts';
 import { call_rcu } from '../../../kernel/rcu.ts';
 import { sptep_at } from '../../../virt/kvm/boot.ts';
 import type { Kvm, Spte, Sptep } from '../../../virt/kvm/types.ts';
@@ -118,7 +118,11 @@ export const handle_changed_spte = fn(function* handle_changed_spte(
     }
     return;
   }
-  if (!is_shadow_present_pte(kvm, old_spte) || !is_dirty_spte(kvm, old_spte)) return;
+  if (!is_shadow_present_pte(kvm, old_spte)) return;
+  // BUG(): a guest frame goes from page to page only by way of nothing, and a flush.
+  const moved = is_present && new_spte.frame !== old_spte.frame;
+  yield* bug_on(moved, `gfn ${gfn}`, `gfn ${gfn} goes from one page to another without a flush.`);
+  if (!is_dirty_spte(kvm, old_spte)) return;
   if (is_present && is_dirty_spte(kvm, new_spte)) return;
   yield* kvm_set_pfn_dirty(kvm, spte_to_pfn(kvm, old_spte));
 });

@@ -37,7 +37,6 @@ import {
   read_unlock,
   tdp_iter_next,
   tdp_iter_start,
-  tdp_mmu_ops,
   tdp_mmu_zap_spte_atomic,
   try_cmpxchg64,
   write_lock,
@@ -61,10 +60,7 @@ const guest =
     const X = new_page(m, 'X', 1);
     const host = m.memory.variable('host maps X', 1);
     const mm = new_mm(m, 'mm', {}, { on: [], tables: [0] });
-    const ops = tdp_mmu_ops(function* () {
-      return null;
-    });
-    const kvm = new_tdp_vm(m, mm, 'kvm', ops, { vcpus: ['CPU0'], tables, mapped: { 0: X } });
+    const kvm = new_tdp_vm(m, mm, 'kvm', { vcpus: ['CPU0'], tables, mapped: { 0: X } });
     return { kvm, vcpu: kvm.vcpus[0] as Vcpu, X, host };
   };
 

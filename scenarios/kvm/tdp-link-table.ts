@@ -21,7 +21,6 @@ import {
   tdp_mmu_free_sp,
   tdp_mmu_init_child_sp,
   tdp_mmu_link_sp,
-  tdp_mmu_ops,
   write_lock,
   write_unlock,
   type Kvm,
@@ -44,10 +43,7 @@ const guest =
     const [X, Y] = [new_page(m, 'X', 1), new_page(m, 'Y', 1)];
     const host = m.memory.variable('host maps X', 1);
     const mm = new_mm(m, 'mm', {}, { on: [], tables: [0] });
-    const ops = tdp_mmu_ops(function* () {
-      return null;
-    });
-    const kvm = new_tdp_vm(m, mm, 'kvm', ops, { vcpus: ['CPU0'], tables, npages: 2 });
+    const kvm = new_tdp_vm(m, mm, 'kvm', { vcpus: ['CPU0'], tables, npages: 2 });
     return { kvm, vcpu: kvm.vcpus[0] as Vcpu, X, Y, host };
   };
 

@@ -16,7 +16,6 @@ import {
   new_tdp_vm,
   rcu_read_unlock,
   rwlock_needbreak,
-  tdp_mmu_ops,
   write_lock,
   write_unlock,
   rcu_read_lock,
@@ -34,10 +33,7 @@ const guest =
   (m: Machine): State => {
     const X = new_page(m, 'X', 1);
     const mm = new_mm(m, 'mm', {}, { on: [], tables: [0] });
-    const ops = tdp_mmu_ops(function* () {
-      return null;
-    });
-    const kvm = new_tdp_vm(m, mm, 'kvm', ops, { vcpus: ['CPU0'], tables, mapped: { 0: X } });
+    const kvm = new_tdp_vm(m, mm, 'kvm', { vcpus: ['CPU0'], tables, mapped: { 0: X } });
     return { kvm, vcpu: kvm.vcpus[0] as Vcpu };
   };
 

@@ -33,7 +33,6 @@ import {
   tdp_iter_start,
   tdp_mmu_free_sp,
   tdp_mmu_free_sp_rcu,
-  tdp_mmu_ops,
   tdp_mmu_zap_spte_atomic,
   tree_call_rcu,
   try_cmpxchg64,
@@ -57,11 +56,8 @@ const guest =
   (m: Machine): State => {
     const X = new_page(m, 'X', 1);
     const mm = new_mm(m, 'mm', {}, { on: [], tables: [0] });
-    const ops = tdp_mmu_ops(function* () {
-      return null;
-    });
     const tables = mapped ? { mapped: { 0: X } } : { tables_for: [0] };
-    const kvm = new_tdp_vm(m, mm, 'kvm', ops, { vcpus, ...tables });
+    const kvm = new_tdp_vm(m, mm, 'kvm', { vcpus, ...tables });
     const sp = { frame: m.memory.frameByName.get('sp') as number, generation: 1 };
     return { kvm, X, sp };
   };

@@ -30,7 +30,6 @@ import {
   rwlock_needbreak,
   tdp_iter_made_progress,
   tdp_mmu_iter_cond_resched,
-  tdp_mmu_ops,
   tdp_mmu_zap_leafs,
   write_lock,
   write_unlock,
@@ -49,11 +48,8 @@ interface State {
 const guest = (m: Machine): State => {
   const [X, Y] = [new_page(m, 'X', 1), new_page(m, 'Y', 1)];
   const mm = new_mm(m, 'mm', {}, { on: [], tables: [0] });
-  const ops = tdp_mmu_ops(function* () {
-    return null;
-  });
   const options = { vcpus: ['CPU0'], npages: 2, mapped: { 0: X, 1: Y } };
-  const kvm = new_tdp_vm(m, mm, 'kvm', ops, options);
+  const kvm = new_tdp_vm(m, mm, 'kvm', options);
   return { kvm, vcpu: kvm.vcpus[0] as Vcpu, X, Y };
 };
 

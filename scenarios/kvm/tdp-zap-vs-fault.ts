@@ -15,7 +15,6 @@ import {
   nonpresent_spte,
   read_lock,
   read_unlock,
-  tdp_mmu_ops,
   tdp_mmu_zap_spte_atomic,
   hv_flush_remote_tlbs,
   kvm_x86_vcpu_run,
@@ -37,10 +36,7 @@ const guest =
   (m: Machine): State => {
     const X = new_page(m, 'X', 1);
     const mm = new_mm(m, 'mm', {}, { on: [], tables: [0] });
-    const nothing = tdp_mmu_ops(function* () {
-      return null; // what CPU0's guest finds unmapped is not looked at here
-    });
-    const kvm = new_tdp_vm(m, mm, 'kvm', nothing, { vcpus: ['CPU0'], tables, mapped: { 0: X } });
+    const kvm = new_tdp_vm(m, mm, 'kvm', { vcpus: ['CPU0'], tables, mapped: { 0: X } });
     return { kvm, vcpu: kvm.vcpus[0] as Vcpu, X };
   };
 

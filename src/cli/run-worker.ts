@@ -20,7 +20,15 @@ export interface RunningJob {
   abandon(): void;
 }
 
-export function startJob(job: Job, onMessage: (message: Message) => void): RunningJob {
+export type StartJob = (job: Job, onMessage: (message: Message) => void) => RunningJob;
+
+/**
+ * Who runs jobs. A search does not give way to an event loop, so a program that listens to Ctrl-C gives it a
+ * thread; the tests of what is printed run hundreds of small jobs in their own.
+ */
+export const jobs: { start: StartJob } = { start: inItsOwnThread };
+
+function inItsOwnThread(job: Job, onMessage: (message: Message) => void): RunningJob {
   const stop = new SharedArrayBuffer(4);
   const died = new SharedArrayBuffer(4);
   const memory = 'limits' in job ? job.limits.memory : undefined;

@@ -5,7 +5,7 @@ import { Output } from './output.ts';
 import { ProgressDisplay } from './progress.ts';
 import type { Job, Message, ReportedError } from './protocol.ts';
 import { printError } from './print-error.ts';
-import { startJob, type JobEnd, type RunningJob } from './run-worker.ts';
+import { jobs, type JobEnd, type RunningJob } from './run-worker.ts';
 import { colorWanted, type ColorMode } from './term.ts';
 
 export interface CommonOptions {
@@ -38,7 +38,7 @@ export class Session {
 
   /** Runs a job to its end, showing progress on stderr; `onMessage` hears everything. */
   async run(job: Job, onMessage: (message: Message) => void): Promise<JobEnd> {
-    const running = startJob(job, (message) => {
+    const running = jobs.start(job, (message) => {
       if (message.kind === 'progress') this.progress.show(message, performance.now());
       onMessage(message);
     });

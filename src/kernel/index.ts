@@ -113,15 +113,7 @@ export * from './arch/x86/invlpgb.ts';
 export * from './virt/kvm/emulate.ts';
 export * from './virt/kvm/steal-time.ts';
 export * from './virt/kvm/boot.ts';
-export {
-  direct_page_fault,
-  hva_to_pfn,
-  kvm_faultin_pfn,
-  kvm_release_faultin_page,
-  kvm_set_page_dirty,
-  kvm_tdp_page_fault,
-  type MapFault,
-} from './virt/kvm/fault.ts';
+export * from './virt/kvm/fault.ts';
 export * from './virt/kvm/kvm_main.ts';
 export * from './virt/kvm/memslots.ts';
 export * from './virt/kvm/mmu_invalidate.ts';
@@ -135,8 +127,7 @@ export * from './arch/x86/kvm/tdp_mmu.ts';
 export * from './arch/x86/kvm/tdp_mmu_map.ts';
 export * from './arch/x86/kvm/tdp_mmu_zap.ts';
 export * from './arch/x86/kvm/tdp_mmu_age.ts';
-export * from './arch/x86/kvm/tdp_fault.ts';
-export { new_host_vm, tdp_mmu } from './arch/x86/kvm/tdp_mmu_host.ts';
+export { tdp_mmu } from './arch/x86/kvm/tdp_mmu_host.ts';
 export * from './arch/x86/kvm/tdp_boot.ts';
 export * from './arch/x86/kvm/host-mapping-level.ts';
 export * from './arch/x86/kvm/guest-stay.ts';

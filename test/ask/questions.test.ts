@@ -10,7 +10,7 @@ import pv from '../../scenarios/mm/pv-tlb-flush.ts';
 import rcu from '../../scenarios/mm/rcu-grace-period.ts';
 import slab from '../../scenarios/mm/slab-typesafe-by-rcu.ts';
 import targeted from '../../scenarios/mm/targeted-ipi.ts';
-import { ROOT } from '../docs/transcripts.ts';
+import { ROOT } from '../cli/gracewalk.ts';
 import { ask } from './asked.ts';
 
 /** Questions with known answers, and the reasons that must be given. */

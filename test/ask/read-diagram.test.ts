@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { readDiagram } from '../../src/ask/read-diagram.ts';
-import { ROOT } from '../docs/transcripts.ts';
+import { ROOT } from '../cli/gracewalk.ts';
 
 /** How text becomes a diagram. */
 const ACTORS = ['vCPU0', 'vCPU1'];

@@ -12,7 +12,7 @@ import type * as lines from '../../src/cli/source-lines.ts';
 import type * as diagrams from '../../src/report/diagram.ts';
 import type * as facts from '../../src/scenario/facts.ts';
 import type * as programs from '../../src/scenario/program.ts';
-import { ROOT } from '../docs/transcripts.ts';
+import { ROOT } from '../cli/gracewalk.ts';
 import type * as recording from '../../src/scenario/record.ts';
 import type { RunReport } from '../../src/scenario/result.ts';
 

@@ -2,7 +2,7 @@ import { mkdtempSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
-import { gracewalk, type Outcome } from './gracewalk.ts';
+import { gracewalk, type Outcome } from './in-process.ts';
 
 /** `gracewalk ask` as a person types it. The answers themselves are tested in test/ask. */
 const RACE = `

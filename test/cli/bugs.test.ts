@@ -1,6 +1,6 @@
 import { readFileSync, readdirSync } from 'node:fs';
 import { beforeAll, describe, expect, test } from 'vitest';
-import { complaint, gracewalk, ROOT } from './gracewalk.ts';
+import { complaint, gracewalk, ROOT } from './in-process.ts';
 
 interface List {
   readonly schema: string;

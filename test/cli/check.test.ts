@@ -2,7 +2,7 @@ import { execFileSync } from 'node:child_process';
 import { mkdtempSync, rmSync, symlinkSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { expect, test } from 'vitest';
-import { ROOT, fixture, gracewalk } from './gracewalk.ts';
+import { ROOT, fixture, gracewalk } from './in-process.ts';
 
 interface Document {
   readonly schema: string;

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { TABLE_KINDS } from '../../src/arch/kinds.ts';
-import { gracewalk } from './gracewalk.ts';
+import { gracewalk } from './in-process.ts';
 
 describe('decode', () => {
   test('names every level where the value fits', async () => {

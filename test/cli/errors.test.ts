@@ -3,7 +3,8 @@ import { chmodSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { ROOT, complaint as complaintOf, fixture, gracewalk } from './gracewalk.ts';
+import { complaint as complaintOfProcess } from './gracewalk.ts';
+import { ROOT, complaint as complaintOf, fixture, gracewalk } from './in-process.ts';
 
 /**
  * Every error that a person can meet, from a real bad input: what, where, why, what to do, and the exit
@@ -15,6 +16,8 @@ beforeAll(() => (folder = mkdtempSync(join(tmpdir(), 'gracewalk-'))));
 afterAll(() => rmSync(folder, { recursive: true }));
 
 const complaint = (...args: string[]): Promise<string> => complaintOf(args, folder);
+/** Of what a thread of its own is for, and of what is told by the stack above a scenario. */
+const complaintAlone = (...args: string[]): Promise<string> => complaintOfProcess(args, folder);
 
 test('nothing to do', async () => {
   expect(await complaint()).toMatchInlineSnapshot(`
@@ -161,7 +164,7 @@ test('E105: no default export', async () => {
 });
 
 test('E105: another kind of file', async () => {
-  expect(await complaint('check', './package.json')).toMatchInlineSnapshot(`
+  expect(await complaintAlone('check', './package.json')).toMatchInlineSnapshot(`
     "error: package.json is not a scenario file
     help: a scenario is a TypeScript file, my-race.ts, that ends in \`export
           default scenario(...)\`                                        [E105]
@@ -311,7 +314,7 @@ test('E112: an actor that throws', async () => {
 });
 
 test('E112: a file that ends the process', async () => {
-  expect(await complaint(fixture('exits'))).toMatchInlineSnapshot(`
+  expect(await complaintAlone(fixture('exits'))).toMatchInlineSnapshot(`
     "error: the scenario called process.exit()
       --> test/fixtures/cli/exits.ts:2:9
     2 | process.exit(7);
@@ -322,7 +325,7 @@ test('E112: a file that ends the process', async () => {
 });
 
 test('E112: a file that never finishes loading', async () => {
-  expect(await complaint(fixture('never-loads'))).toMatchInlineSnapshot(`
+  expect(await complaintAlone(fixture('never-loads'))).toMatchInlineSnapshot(`
     "error: test/fixtures/cli/never-loads.ts never finished loading
     note: it has an \`await\` at its top level that nothing ends
     help: a scenario file declares; it does not wait                    [E112]

@@ -3,7 +3,7 @@ import { VIOLATION_KINDS } from '../../src/machine/violation.ts';
 import { ERROR_CODES } from '../../src/cli/error-codes.ts';
 import { topicNamed, topicText, topics } from '../../src/cli/explain-topics.ts';
 import { sourceOfFunction } from '../../src/cli/kernel-source.ts';
-import { complaint, gracewalk, page, ROOT } from './gracewalk.ts';
+import { complaint, gracewalk, page, ROOT } from './in-process.ts';
 
 describe('every name that explain lists', () => {
   const all = topics();

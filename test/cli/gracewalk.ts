@@ -1,4 +1,4 @@
-import { spawn, type ChildProcess, type StdioOptions } from 'node:child_process';
+import { spawn, spawnSync, type ChildProcess, type StdioOptions } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { expect } from 'vitest';
@@ -44,12 +44,32 @@ export function gracewalk(args: readonly string[], options: RunOptions = {}): Pr
   });
 }
 
+interface Ran {
+  readonly stdout: string;
+  readonly stderr: string;
+  readonly status: number | null;
+}
+
+/** The same while everybody waits. `input`: what the program reads from stdin. */
+export function runGracewalk(args: readonly string[], input = '', cwd: string = ROOT): Ran {
+  return spawnSync(process.execPath, [`${ROOT}/dist/cli/main.js`, ...args], {
+    encoding: 'utf8',
+    cwd,
+    input,
+    maxBuffer: 2 ** 28, // all built-in scenarios in JSON are more than the default, 1 MiB
+  });
+}
+
 /**
  * What stderr says about a bad input, with the exit code; paths of this machine are named. Nothing but errors
  * may say `error:`, and no error has a stack.
  */
-export async function complaint(args: readonly string[], folder: string): Promise<string> {
-  const { code, stdout, stderr } = await gracewalk(args);
+export async function complaint(
+  args: readonly string[],
+  folder: string,
+  run: typeof gracewalk = gracewalk,
+): Promise<string> {
+  const { code, stdout, stderr } = await run(args);
   expect(stderr).not.toMatch(/^\s+at .*:\d+\)?$/m);
   expect(stdout).not.toContain('error:');
   return `${stderr.replaceAll(folder, 'FOLDER').replaceAll(process.cwd(), '.')}exit ${code}`;

@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { expect, test } from 'vitest';
 import { commands } from '../../src/cli/program.ts';
-import { ROOT, complaint, gracewalk } from './gracewalk.ts';
+import { ROOT, complaint, gracewalk } from './in-process.ts';
 
 const VERBS = [
   'check',

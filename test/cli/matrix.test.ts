@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { complaint, fixture, gracewalk, ROOT } from './gracewalk.ts';
+import { complaint, fixture, gracewalk, ROOT } from './in-process.ts';
 
 interface Document {
   readonly ok: boolean;

@@ -2,7 +2,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll } from 'vitest';
-import { complaint } from './gracewalk.ts';
+import { complaint } from './in-process.ts';
 
 const USUAL: Readonly<Record<string, string>> = {
   machine: 'x86_64({ cpus: 1 })',
@@ -16,7 +16,7 @@ const USUAL: Readonly<Record<string, string>> = {
 export type Mistake = (id: string, parts: Readonly<Record<string, string>>) => Promise<string>;
 
 /** To be called once in a test file; the scenarios are written to a folder that goes away with its tests. */
-export function mistakes(): Mistake {
+export function mistakes(said: typeof complaint = complaint): Mistake {
   let folder = '';
   beforeAll(() => {
     folder = mkdtempSync(join(tmpdir(), 'gracewalk-'));
@@ -24,7 +24,9 @@ export function mistakes(): Mistake {
   afterAll(() => rmSync(folder, { recursive: true }));
   return (id, parts) => {
     const all = Object.entries({ ...USUAL, ...parts }).filter(([, text]) => text !== '');
-    const file = join(folder, `${id}.ts`);
+    // A module is loaded once, and ids come again.
+    const own = mkdtempSync(join(folder, 'mistake-'));
+    const file = join(own, `${id}.ts`);
     writeFileSync(
       file,
       `import { entered, fails, fn, nop, patch, returned, safe, scenario, touched } from 'gracewalk';
@@ -35,6 +37,6 @@ export default scenario('${id}', {
 ${all.map(([name, text]) => `  ${name}: ${text},\n`).join('')}});
 `,
     );
-    return complaint(['check', file], folder);
+    return said(['check', file], own);
   };
 }

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { fixture, gracewalk } from './gracewalk.ts';
+import { fixture, gracewalk } from './in-process.ts';
 
 interface Document {
   readonly results: readonly {

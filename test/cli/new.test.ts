@@ -2,7 +2,7 @@ import { mkdtempSync, readFileSync, readdirSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { beforeEach, describe, expect, test } from 'vitest';
-import { ROOT, gracewalk } from './gracewalk.ts';
+import { ROOT, gracewalk } from './in-process.ts';
 
 const TEMPLATES = readdirSync(`${ROOT}/templates`).map((file) => file.replace(/\.ts$/, ''));
 let cwd: string;

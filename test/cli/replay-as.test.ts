@@ -1,7 +1,7 @@
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { beforeAll, describe, expect, test } from 'vitest';
-import { ROOT, gracewalk } from './gracewalk.ts';
+import { ROOT, gracewalk } from './in-process.ts';
 
 /**
  * A run in its forms for other programs. `UPDATE_EXPECTED=1 npx vitest run test/cli/replay-as.test.ts` writes

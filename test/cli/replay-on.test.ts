@@ -2,7 +2,7 @@ import { mkdtempSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { beforeAll, describe, expect, test } from 'vitest';
-import { fixture, gracewalk } from './gracewalk.ts';
+import { fixture, gracewalk } from './in-process.ts';
 
 /** A failing schedule followed in another variant, and runs that are shortened. */
 

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { FIXTURES, ROOT, fixture, gracewalk } from './gracewalk.ts';
+import { FIXTURES, ROOT, fixture, gracewalk } from './in-process.ts';
 
 interface Document {
   readonly results: readonly {

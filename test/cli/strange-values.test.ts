@@ -1,9 +1,12 @@
 import { expect, test } from 'vitest';
+import { complaint } from './gracewalk.ts';
 import { mistakes } from './mistake.ts';
 
 /** Nobody checks the types of a scenario: values that are none, where they are given. */
 
 const mistake = mistakes();
+/** In a process of its own. */
+const mistakeAlone = mistakes(complaint);
 
 test('predicates may take a view apart', async () => {
   const vacuous = await mistake('taken-apart', {
@@ -51,7 +54,7 @@ test.each([
   'Promise.reject(new Error("later"))',
   'setTimeout(() => { throw new Error("later"); })',
 ])('E112: thrown when nobody waits for it: %s', async (later) => {
-  const said = await mistake('later', {
+  const said = await mistakeAlone('later', {
     setup: `(m) => { ${later}; return { x: m.memory.variable('x') }; }`,
   });
   expect(said).toContain('error: the scenario threw Error: later\n');

@@ -5,7 +5,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { tableKindNamed } from '../../src/arch/kinds.ts';
 import { core } from '../walk/core.ts';
 import { guestCore } from '../walk/fixture.ts';
-import { ROOT, complaint as complaintOf, gracewalk } from './gracewalk.ts';
+import { ROOT, complaint as complaintOf, gracewalk } from './in-process.ts';
 
 const FIXTURE = 'test/fixtures/walk/guest.core';
 const EPT = ['--arch', 'ept', '--root', '0x1000', FIXTURE];

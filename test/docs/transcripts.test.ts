@@ -2,7 +2,8 @@ import { mkdtempSync, readFileSync, readdirSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { describe, expect, test } from 'vitest';
-import { ROOT, executed, page, runGracewalk } from './transcripts.ts';
+import { ROOT, runGracewalk } from '../cli/gracewalk.ts';
+import { executed, page } from './transcripts.ts';
 
 /** Documentation runs. `UPDATE_DOCS=1 npx vitest run test/docs` writes what the program prints now. */
 const PAGES = [
@@ -18,10 +19,10 @@ const PAGES = [
 ];
 
 describe.each(PAGES)('%s', (name) => {
-  test('shows what the program prints', () => {
+  test('shows what the program prints', async () => {
     // The tour writes files, as whoever follows it does.
     const folder = name === 'docs/tour.md' ? mkdtempSync(join(tmpdir(), 'gracewalk-tour-')) : null;
-    const now = executed(page(name), folder);
+    const now = await executed(page(name), folder);
     if (process.env.UPDATE_DOCS) writeFileSync(join(ROOT, name), now);
     expect(page(name)).toBe(now);
   });

@@ -1,11 +1,9 @@
-import { spawnSync } from 'node:child_process';
 import { readFileSync, writeFileSync } from 'node:fs';
-import { dirname, join } from 'node:path';
-import { fileURLToPath } from 'node:url';
+import { join } from 'node:path';
+import { ROOT, runGracewalk } from '../cli/gracewalk.ts';
+import { gracewalk } from '../cli/in-process.ts';
 
 /** Finds the terminal transcripts in a Markdown page, runs them, and gives the page as it should be. */
-
-export const ROOT: string = join(dirname(fileURLToPath(import.meta.url)), '..', '..');
 
 const BLOCK =
   /^```console\n\$ (npx )?gracewalk ([^\n]*)\n([\s\S]*?)^```$|^```(?:ts|text)\n(?:\/\/ )?([a-z-]+\.(?:ts|txt))\b([\s\S]*?)^```$/gm;
@@ -15,28 +13,18 @@ function words(line: string): string[] {
   return [...line.matchAll(/'([^']*)'|(\S+)/g)].map(([, quoted, bare]) => quoted ?? bare ?? '');
 }
 
-interface Ran {
-  readonly stdout: string;
-  readonly stderr: string;
-  readonly status: number | null;
-}
-
-/** `input`: what the program reads from stdin. */
-export function runGracewalk(args: readonly string[], input = '', cwd: string = ROOT): Ran {
-  return spawnSync('node', [join(ROOT, 'dist/cli/main.js'), ...args], {
-    encoding: 'utf8',
-    cwd,
-    input,
-    maxBuffer: 2 ** 28, // all built-in scenarios in JSON are more than the default, 1 MiB
-  });
-}
-
-/** As a shell would: `gracewalk ask FILE - < mail.txt`. Where nothing is on stdout, errors are shown. */
-function transcript(command: string, cwd: string): string {
+/**
+ * As a shell would: `gracewalk ask FILE - < mail.txt`. Where nothing is on stdout, errors are shown. A page with a
+ * folder of its own changes its files between two commands, which takes a process for each.
+ */
+async function transcript(command: string, folder: string | null): Promise<string> {
   const args = words(command);
   const at = args.indexOf('<');
   const input = at < 0 ? '' : readFileSync(join(ROOT, args[at + 1] ?? ''), 'utf8');
-  const { stdout, stderr } = runGracewalk(at < 0 ? args : args.slice(0, at), input, cwd);
+  const { stdout, stderr } =
+    at < 0 && folder === null
+      ? await gracewalk(args)
+      : runGracewalk(at < 0 ? args : args.slice(0, at), input, folder ?? ROOT);
   return stdout === '' ? stderr : stdout;
 }
 
@@ -49,22 +37,29 @@ export function withoutTimes(text: string): string {
  * The page with every transcript as the program prints it now. A token is that of the run shown before. A page
  * with a folder of its own has its files (blocks that begin with `// name.ts` or `name.txt`) written there first.
  */
-export function executed(page: string, folder: string | null = null): string {
+export async function executed(page: string, folder: string | null = null): Promise<string> {
   let token = '';
-  return page.replace(BLOCK, (block, npx = '', command = '', _body, file?: string) => {
+  let text = '';
+  let end = 0;
+  for (const found of page.matchAll(BLOCK)) {
+    const [block, npx = '', command = '', _body, file] = found;
+    text += page.slice(end, found.index);
+    end = found.index + block.length;
     if (file !== undefined) {
       if (folder !== null)
         writeFileSync(join(folder, file), block.split('\n').slice(1, -1).join('\n'));
-      return block;
+      text += block;
+      continue;
     }
     const line = command.replace(
       /'TOKEN'|'[^' ]*\/[^' ]*@[0-9a-f]{6}\/[^' ]*'/,
       () => `'${token}'`,
     );
-    const stdout = transcript(line, folder ?? ROOT);
-    token = /gracewalk replay '([^']+)'/.exec(stdout)?.[1] ?? token;
-    return `\`\`\`console\n$ ${npx}gracewalk ${line}\n${withoutTimes(stdout).replace(/\n+$/, '')}\n\`\`\``;
-  });
+    const said = await transcript(line, folder);
+    token = /gracewalk replay '([^']+)'/.exec(said)?.[1] ?? token;
+    text += `\`\`\`console\n$ ${npx}gracewalk ${line}\n${withoutTimes(said).replace(/\n+$/, '')}\n\`\`\``;
+  }
+  return text + page.slice(end);
 }
 
 export function page(name: string): string {

@@ -8,13 +8,18 @@ import { explore } from '../../src/explore/explore.ts';
 import type { Program } from '../../src/explore/run.ts';
 import { patch, type Patch } from '../../src/machine/fn.ts';
 import { Machine } from '../../src/machine/machine.ts';
-import type { Page, Word } from '../../src/machine/memory.ts';
+import { PAGE_SIZE, type Page } from '../../src/machine/memory.ts';
 import type { Steps } from '../../src/machine/op.ts';
-import { write_lock, write_unlock } from '../../src/machine/ops/locks.ts';
-import { READ_ONCE, WRITE_ONCE } from '../../src/machine/ops/memory.ts';
-import { free_frame } from '../../src/machine/ops/pages.ts';
-import { new_mm, new_page } from '../../src/kernel/boot.ts';
-import { is_page_fault_stale, tdp_mmu_ops } from '../../src/kernel/arch/x86/kvm/tdp_fault.ts';
+import { new_mm, new_page, pte_off } from '../../src/kernel/boot.ts';
+import { folio_put } from '../../src/kernel/mm/page-ref.ts';
+import { ptep_get_and_clear } from '../../src/kernel/mm/pgtable.ts';
+import type { Ptep } from '../../src/kernel/mm/types.ts';
+import { new_tdp_vm, type TdpVmOptions } from '../../src/kernel/arch/x86/kvm/tdp_boot.ts';
+import { is_page_fault_stale } from '../../src/kernel/virt/kvm/fault.ts';
+import {
+  kvm_mmu_notifier_invalidate_range_end,
+  kvm_mmu_notifier_invalidate_range_start,
+} from '../../src/kernel/virt/kvm/kvm_main.ts';
 import {
   is_access_track_spte,
   is_accessed_spte,
@@ -27,10 +32,15 @@ import {
   restore_acc_track_spte,
   spte_has_volatile_bits,
 } from '../../src/kernel/arch/x86/kvm/spte.ts';
-import { kvm_tdp_mmu_map } from '../../src/kernel/arch/x86/kvm/tdp_mmu_map.ts';
-import { new_vm } from '../../src/kernel/virt/kvm/boot.ts';
-import type { Kvm } from '../../src/kernel/virt/kvm/types.ts';
-import { kvm_flush_remote_tlbs, vcpu_run } from '../../src/kernel/virt/kvm/vcpu.ts';
+import {
+  kvm_tdp_mmu_map,
+  tdp_mmu_link_sp,
+  tdp_mmu_split_huge_page,
+} from '../../src/kernel/arch/x86/kvm/tdp_mmu_map.ts';
+import { kvm_x86_vcpu_run } from '../../src/kernel/arch/x86/kvm/guest-stay.ts';
+import { hv_flush_remote_tlbs } from '../../src/kernel/arch/x86/kvm/hyperv-tlb.ts';
+import type { Kvm, Vcpu } from '../../src/kernel/virt/kvm/types.ts';
+import { kvm_flush_remote_tlbs } from '../../src/kernel/virt/kvm/vcpu.ts';
 import { all_sanitizers } from '../../src/sanitizers/index.ts';
 import { found } from '../sanitizers/found.ts';
 import { tasks } from '../zoo/tables.ts';
@@ -41,51 +51,43 @@ interface Guest {
   readonly machine: Machine;
   readonly kvm: Kvm;
   readonly X: Page;
-  /** The host maps X for the guest. */
-  readonly host: Word;
+  readonly ptep: Ptep;
 }
 
-/** A virtual machine of one guest frame, not mapped yet; there is no leaf table either. */
-function guest(tables: string): Guest {
+/** A virtual machine of one guest frame, which is X and not mapped yet; or of two, in a huge page. */
+function guest(tables: string, options: Partial<TdpVmOptions> = {}): Guest {
   const machine = new Machine({
     arch: x86_64_descriptor,
     cpus: ['CPU0', 'CPU1'].map((name) => ({ name, virtual: false })),
     sanitizers: all_sanitizers,
   });
-  const X = new_page(machine, 'X', 1);
-  const host = machine.memory.variable('host maps X', 1);
-  const mm = new_mm(machine, 'mm', {}, { on: [], tables: [0] });
-  const ops = tdp_mmu_ops(function* () {
-    const mapped = yield* READ_ONCE(host);
-    return mapped === 1 ? { page: X, map_writable: true } : null;
-  });
-  const memslots = [[{ id: 0, base_gfn: 0, npages: 1, userspace_addr: 0 }]];
-  const kvm = new_vm(machine, mm, 'kvm', ops, { vcpus: ['CPU0'], tables, memslots });
+  const X = new_page(machine, 'X');
+  const mm = new_mm(machine, 'mm', options.huge ? { 0: X, [PAGE_SIZE]: X } : { 0: X }, { on: [] });
+  const huge = options.huge ? { huge: { 0: X }, npages: 2 } : {};
+  const kvm = new_tdp_vm(machine, mm, 'kvm', { vcpus: ['CPU0'], tables, ...options, ...huge });
+  const ptep = pte_off(machine, mm, 0);
   machine.cells.settle();
-  return { machine, kvm, X, host };
+  return { machine, kvm, X, ptep };
 }
 
-/** What the host's own unmapping does, notifier calls included. */
-function* unmap({ kvm, X, host }: Guest): Steps<void> {
-  yield* write_lock(kvm.mmu_lock);
-  yield* WRITE_ONCE(kvm.mmu_invalidate_in_progress, 1);
-  if (yield* kvm.mmu.unmap_gfn_range(kvm, 0, 1)) yield* kvm_flush_remote_tlbs(kvm);
-  yield* write_unlock(kvm.mmu_lock);
-  yield* WRITE_ONCE(host, 0);
-  yield* free_frame(X);
-  yield* write_lock(kvm.mmu_lock);
-  yield* WRITE_ONCE(kvm.mmu_invalidate_seq, 1);
-  yield* WRITE_ONCE(kvm.mmu_invalidate_in_progress, 0);
-  yield* write_unlock(kvm.mmu_lock);
+/** The host unmaps X and frees it. */
+function* unmap({ kvm, X, ptep }: Guest): Steps<void> {
+  yield* kvm_mmu_notifier_invalidate_range_start(kvm, 0, PAGE_SIZE);
+  yield* ptep_get_and_clear(ptep);
+  yield* folio_put(X);
+  yield* kvm_mmu_notifier_invalidate_range_end(kvm, 0, PAGE_SIZE);
 }
 
-function race(g: Guest, patches: readonly Patch[] = []): Program {
-  const program = tasks(
-    g.machine,
-    () => vcpu_run(g.kvm.vcpus[0]!, { gpa: 0, value: 1n }),
-    () => unmap(g),
-  );
-  return { ...program, patches: new Map(patches.map((it) => [it.target, it.replacement])) };
+/** The guest faults once and runs on; flushes are hypercalls. */
+function race(g: Guest, patches: readonly Patch[] = [], gfn = 0): Program {
+  const [vcpu] = g.kvm.vcpus as [Vcpu];
+  const faults = function* (): Steps<void> {
+    yield* g.kvm.mmu.page_fault(vcpu, { gfn, write: true, present: false });
+    yield* kvm_x86_vcpu_run(vcpu, { gpa: gfn * PAGE_SIZE, value: 1n });
+  };
+  const program = tasks(g.machine, faults, () => unmap(g));
+  const all = [patch(kvm_flush_remote_tlbs, hv_flush_remote_tlbs), ...patches];
+  return { ...program, patches: new Map(all.map((it) => [it.target, it.replacement])) };
 }
 
 describe('a fault of the guest, and an unmapping by the host', () => {
@@ -97,7 +99,18 @@ describe('a fault of the guest, and an unmapping by the host', () => {
     const no_check = patch(is_page_fault_stale, function* () {
       return false;
     });
-    expect(found(race(guest('ept'), [no_check])).join()).toContain('stale-translation');
+    expect(found(race(guest('npt'), [no_check])).join()).toContain('stale-translation');
+  });
+
+  test('a huge page is split: its table maps what it did', () => {
+    const huge = (): Guest => guest('ept', { huge: {} });
+    expect(found(race(huge(), [], 1))).toEqual([]);
+    const empty = patch(tdp_mmu_split_huge_page, function* (kvm, iter, sp) {
+      return yield* tdp_mmu_link_sp(kvm, iter, sp);
+    });
+    expect(found(race(huge(), [empty], 1)).join()).toContain(
+      'when invalidate_range_start() returns',
+    );
   });
 
   test('two vCPUs map the same guest frame: one of them does', () => {

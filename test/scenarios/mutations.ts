@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { ROOT } from '../docs/transcripts.ts';
+import { ROOT } from '../cli/gracewalk.ts';
 
 /** The table of ids: which variant shows which of them, with what result. */
 

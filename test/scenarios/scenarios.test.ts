@@ -5,7 +5,7 @@ import type * as finding from '../../src/cli/find-scenarios.ts';
 import type * as loading from '../../src/cli/load-scenarios.ts';
 import type * as rendering from '../../src/cli/render.ts';
 import type * as replaying from '../../src/cli/replay-run.ts';
-import { ROOT, runGracewalk } from '../docs/transcripts.ts';
+import { ROOT, runGracewalk } from '../cli/gracewalk.ts';
 import { ids, mutationsPage, type Shown } from './mutations.ts';
 
 /**

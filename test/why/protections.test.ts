@@ -6,7 +6,7 @@ import removal from '../../scenarios/mm/fault-vs-table-removal.ts';
 import { builtInScenarios } from '../../src/cli/find-scenarios.ts';
 import type { Scenario } from '../../src/index.ts';
 import { missing, partners, survey, without } from '../../src/why/survey.ts';
-import { ROOT } from '../docs/transcripts.ts';
+import { ROOT } from '../cli/gracewalk.ts';
 import {
   isSpare,
   problems,

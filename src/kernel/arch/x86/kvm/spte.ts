@@ -154,6 +154,18 @@ export function make_nonleaf_spte(kvm: SpteFormat, level: number, sp: Page): Spt
   return spte_of(kvm, level, link | present | ad_disabled, sp.generation);
 }
 
+/**
+ * make_huge_page_split_spte(): an entry of the table that takes the place of a huge page's. Of a huge page there is
+ * one frame here, so all of them lead to it.
+ */
+export function make_huge_page_split_spte(kvm: SpteFormat, huge_spte: Spte, level: number): Spte {
+  const page = spte_to_pfn(kvm, huge_spte);
+  return make_spte(kvm, level, page, {
+    write: is_writable_pte(kvm, huge_spte),
+    host_writable: is_host_writable_spte(kvm, huge_spte),
+  });
+}
+
 /** mark_spte_for_access_track(): takes the access away and keeps what it was, write permission excepted. */
 export function mark_spte_for_access_track(kvm: SpteFormat, spte: Spte, level: number): Spte {
   const { accessed, acc_track, acc_track_saved, acc_track_shift } = masks_of(kvm);

@@ -3,8 +3,9 @@ import type { Page } from '../../../../machine/memory.ts';
 import { stageNamed } from '../../../../machine/stages.ts';
 import type { Mm } from '../../../mm/types.ts';
 import { new_vm } from '../../../virt/kvm/boot.ts';
-import type { Kvm, KvmMmuOps, Memslots } from '../../../virt/kvm/types.ts';
+import type { Kvm, Memslots } from '../../../virt/kvm/types.ts';
 import { SPTE_MASKS } from '../../../../arch/kvm-spte-masks.ts';
+import { tdp_mmu } from './tdp_mmu_host.ts';
 import { frozen_spte, make_spte, masks_of } from './spte.ts';
 
 /** A virtual machine with the TDP MMU, as a scenario finds it. Nothing here is a step. */
@@ -27,13 +28,7 @@ export interface TdpVmOptions {
   readonly tables_for?: readonly number[];
 }
 
-export function new_tdp_vm(
-  machine: Machine,
-  mm: Mm,
-  name: string,
-  mmu: KvmMmuOps,
-  options: TdpVmOptions,
-): Kvm {
+export function new_tdp_vm(machine: Machine, mm: Mm, name: string, options: TdpVmOptions): Kvm {
   const { vcpus, tables = TABLES, npages = 1, tables_for = [], gpcs = [] } = options;
   const of = { machine, tables, stage: stageNamed(machine.arch, tables) };
   const at = (pages: Readonly<Record<number, Page>>, level: number): InitialSptes =>
@@ -45,7 +40,7 @@ export function new_tdp_vm(
     );
   machine.specialEntries.set(frozen_spte(of, 0).bits, 'FROZEN_SPTE');
   const { present, ad_disabled } = masks_of(of);
-  return new_vm(machine, mm, name, mmu, {
+  return new_vm(machine, mm, name, tdp_mmu, {
     vcpus,
     tables,
     tables_for,
@@ -54,6 +49,11 @@ export function new_tdp_vm(
     memslots: options.memslots ?? [[{ id: 0, base_gfn: 0, npages, userspace_addr: 0 }]],
     mapped: { ...at(options.mapped ?? {}, 0), ...at(options.huge ?? {}, 1) },
   });
+}
+
+/** One whose vCPU runs on CPU0, with an empty leaf table: for questions about the host's side. */
+export function new_host_vm(machine: Machine, mm: Mm, options: Partial<TdpVmOptions> = {}): Kvm {
+  return new_tdp_vm(machine, mm, 'kvm', { vcpus: ['CPU0'], tables_for: [0], ...options });
 }
 
 type InitialSptes = NonNullable<Parameters<typeof new_vm>[4]['mapped']>;

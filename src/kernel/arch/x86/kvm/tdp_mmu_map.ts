@@ -11,6 +11,8 @@ import type { Kvm, PageFault, RetPf, Spte, Sptep, Vcpu } from '../../../virt/kvm
 import { kvm_flush_remote_tlbs } from '../../../virt/kvm/vcpu.ts';
 import {
   is_frozen_spte,
+  is_shadow_present_pte,
+  make_huge_page_split_spte,
   make_nonleaf_spte,
   make_spte,
   nonpresent_spte,
@@ -66,15 +68,32 @@ export const tdp_mmu_link_sp = fn(function* tdp_mmu_link_sp(
   return yield* tdp_mmu_set_spte_atomic(kvm, iter, make_nonleaf_spte(kvm, iter.level, sp));
 });
 
-/** A new table below the entry where the walk is, initialised and then published. */
+/** tdp_mmu_split_huge_page(): every entry of the new table maps what the huge page did, and no flush is due. */
+export const tdp_mmu_split_huge_page = fn(function* tdp_mmu_split_huge_page(
+  kvm: Kvm,
+  iter: TdpIter,
+  sp: Page,
+): Steps<boolean> {
+  const level = iter.level - 1;
+  const small = make_huge_page_split_spte(kvm, iter.old_spte, level);
+  for (const gfn of used_entries(kvm, iter.gfn, level)) {
+    const sptep = sptep_at(kvm, sp, level, gfn);
+    yield* init_spte(sptep, small);
+  }
+  return yield* tdp_mmu_link_sp(kvm, iter, sp);
+});
+
+/** A new table below the entry where the walk is: first initialised, then published. */
 export const tdp_mmu_add_sp = fn(
   function* tdp_mmu_add_sp(kvm: Kvm, iter: TdpIter): Steps<boolean> {
     const { gfn, level } = iter;
     const sp = yield* tdp_mmu_alloc_sp(kvm, level - 1);
     yield* tdp_mmu_init_child_sp(kvm, sp, level - 1, gfn);
-    if (yield* tdp_mmu_link_sp(kvm, iter, sp)) return true;
-    yield* tdp_mmu_free_sp(sp); // nobody has seen it
-    return false;
+    const linked = is_shadow_present_pte(kvm, iter.old_spte)
+      ? yield* tdp_mmu_split_huge_page(kvm, iter, sp)
+      : yield* tdp_mmu_link_sp(kvm, iter, sp);
+    if (!linked) yield* tdp_mmu_free_sp(sp); // nobody has seen it
+    return linked;
   },
   { hidden: true },
 );

@@ -51,12 +51,12 @@ export function new_tdp_vm(machine: Machine, mm: Mm, name: string, options: TdpV
   });
 }
 
-/** One whose vCPU runs on CPU0, with an empty leaf table: for questions about the host's side. */
-export function new_host_vm(machine: Machine, mm: Mm, options: Partial<TdpVmOptions> = {}): Kvm {
-  return new_tdp_vm(machine, mm, 'kvm', { vcpus: ['CPU0'], tables_for: [0], ...options });
-}
-
 type InitialSptes = NonNullable<Parameters<typeof new_vm>[4]['mapped']>;
 
 /** The first of `arch.seconds`. */
 const TABLES = Object.keys(SPTE_MASKS)[0] as string;
+
+/** A virtual machine whose guest faults on the pages of `mm`: guest frame n is the page at n * PAGE_SIZE there. */
+export function new_host_vm(machine: Machine, mm: Mm, options: Partial<TdpVmOptions> = {}): Kvm {
+  return new_tdp_vm(machine, mm, 'kvm', { vcpus: ['CPU0'], tables_for: [0], ...options });
+}

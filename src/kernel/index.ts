@@ -136,6 +136,7 @@ export * from './virt/kvm/copy.ts';
 export * from './virt/kvm/dirty_log.ts';
 export * from './arch/x86/kvm/fast_page_fault.ts';
 export * from './arch/x86/kvm/hyperv-tlb.ts';
+export * from './arch/x86/kvm/mmu-fault.ts';
 export * from './arch/x86/kvm/mmu-map.ts';
 export * from './arch/x86/kvm/mmu-spte.ts';
 export * from './arch/x86/kvm/mmu-walk.ts';

@@ -16,6 +16,7 @@ const PAGES = [
   'docs/reading-diagrams.md',
   'docs/limitations.md',
   'docs/why.md',
+  'docs/kvm.md',
 ];
 
 describe.each(PAGES)('%s', (name) => {

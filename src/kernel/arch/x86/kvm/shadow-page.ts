@@ -78,9 +78,9 @@ export function sptep_to_sp(kvm: Kvm, { frame }: Sptep): ShadowPage {
   return shadow_mmu(kvm).pages.get(frame) as ShadowPage;
 }
 
-/** kvm_mmu_page_get_gfn(): the guest frame that an entry maps. */
-export function sptep_to_gfn(kvm: Kvm, sptep: Sptep): number {
-  return sptep_to_sp(kvm, sptep).gfns.get(sptep.index) as number;
+/** kvm_mmu_page_get_gfn(): the guest frame that an entry maps; of a page that a fault has made, its place. */
+export function sptep_to_gfn(kvm: Kvm, { frame, index }: Sptep): number {
+  return shadow_mmu(kvm).pages.get(frame)?.gfns.get(index) ?? index;
 }
 
 /** A virtual machine whose tables are shadow pages, with one slot for all of `mm`. */

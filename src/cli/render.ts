@@ -125,7 +125,7 @@ function replayText(replayed: Replayed, options: RenderOptions): string {
     `${scenario} / ${variant}: ${kind}`,
     ...(violation ? ['', fold(violation.message, options.width)] : []),
     renderDiagram(run, diagramOptions(options)).trimEnd(),
-    ...(waiting.length > 0 ? ['', ...waiting.map((line) => `${line}.`)] : []),
+    ...(waiting.length > 0 ? ['', ...waiting.map((line) => fold(`${line}.`, options.width))] : []),
     ...(before === null ? [] : ['', ...minimality(replayed, options.width)]),
   ];
   // The diagram is framed by blank lines, so that it can be selected and pasted.

@@ -77,7 +77,7 @@ const guest = fn(
   function* guest({ vcpu, copies }: State): Steps<void> {
     yield* fast_page_fault(vcpu, { gfn: 0, write: true, present: true });
     for (const [gfn] of copies.entries()) {
-      yield* vcpu_enters_once(vcpu, { gpa: gfn * 4096 + gfn * 8, value: 7n });
+      yield* vcpu_enters_once(vcpu, { gpa: gfn * 4096 + gfn * 8, value: 0xbeefn });
     }
   },
   { hidden: true },

@@ -74,7 +74,7 @@ const guest_with = (tables: string, accessed: boolean) =>
 /** A store to a write-protected page table comes to KVM: kvm_mmu_track_write() makes the shadow follow. */
 const emulate_write = fn(function* emulate_write({ kvm, table, shadow }: State): Steps<void> {
   yield* write_lock(kvm.mmu_lock);
-  yield* memcpy_to_page(table, 0, 7n);
+  yield* memcpy_to_page(table, 0, 0xbeefn);
   yield* copy_page(shadow);
   yield* write_unlock(kvm.mmu_lock);
 });
@@ -82,7 +82,7 @@ const emulate_write = fn(function* emulate_write({ kvm, table, shadow }: State):
 /** The guest changes its page table. */
 const guest_stores = fn(
   function* guest_stores(s: State): Steps<void> {
-    const done = yield* vcpu_enters_once(s.vcpu, { gpa: 0, value: 7n });
+    const done = yield* vcpu_enters_once(s.vcpu, { gpa: 0, value: 0xbeefn });
     if (done === null) yield* emulate_write(s);
   },
   { hidden: true },

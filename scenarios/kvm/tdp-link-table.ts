@@ -109,6 +109,7 @@ export default scenario<State>('tdp-link-table', {
   variants: {
     'initialise, publish': safe({ patches: [HYPERV] }),
     'initialise, publish, npt': safe({ setup: guest('npt'), patches: [HYPERV] }),
+    'initialise, publish, tso': safe({ model: 'tso', patches: [HYPERV] }),
     'publish, initialise': fails(['stale-translation', 'use-after-free'], {
       shows: ['X23'],
       patches: [LINK_FIRST, HYPERV],

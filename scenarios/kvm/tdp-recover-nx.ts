@@ -80,6 +80,7 @@ export default scenario<State>('tdp-recover-nx', {
   variants: {
     'flush, rcu_read_unlock': safe({ patches: [HYPERV] }),
     'flush, rcu_read_unlock, npt': safe({ setup: guest('npt'), patches: [HYPERV] }),
+    'flush, rcu_read_unlock, tso': safe({ model: 'tso', patches: [HYPERV] }),
     'flush, rcu_read_unlock, contended': safe({ patches: [HYPERV, CONTENDED] }),
     'rcu_read_unlock, flush': safe({ patches: [HYPERV, FLUSH_AFTER_RCU] }),
     'rcu_read_unlock, write_unlock, flush': fails(GONE, {

@@ -111,7 +111,7 @@ const IRQS_OFF = (mode: number) =>
 
 const AGE = { setup: guest(true), run: { CPU0: age, CPU1: remove_table } };
 const TWO = { setup: guest(true, ['CPU0', 'CPU1']), run: { CPU0: zap_leaf, CPU1: remove_table } };
-const WALKS = ['fault', 'aging', 'fault, tree', 'aging, tree'];
+const WALKS = ['fault', 'fault, tso', 'fault, tree', 'aging', 'aging, tso', 'aging, tree'];
 
 export default scenario<State>('tdp-remove-table', {
   machine: x86_64({ cpus: 2 }),
@@ -130,8 +130,10 @@ export default scenario<State>('tdp-remove-table', {
 
   variants: {
     fault: safe(),
+    'fault, tso': safe({ model: 'tso' }),
     'fault, tree': safe({ patches: [TREE] }),
     aging: safe({ ...AGE }),
+    'aging, tso': safe({ ...AGE, model: 'tso' }),
     'aging, tree': safe({ ...AGE, patches: [TREE] }),
     'fault, freed at once': fails('use-after-free', { shows: ['X10'], patches: [FREE_AT_ONCE] }),
     'aging, freed at once': fails('use-after-free', {

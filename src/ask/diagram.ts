@@ -7,6 +7,8 @@ export interface Diagram {
   readonly columns: readonly string[];
   /** Oldest first, elisions and remarks included. */
   readonly rows: readonly Row[];
+  /** The line (from 1) of the next diagram in the same text; null if there is none. */
+  readonly next: number | null;
 }
 
 export interface Row {

@@ -34,6 +34,9 @@ export interface Question {
 export function questionOf(diagram: Diagram, meaning: Meaning): Question {
   const reader = new Reader(meaning);
   for (const row of diagram.rows) reader.read(row);
+  if (diagram.next !== null) {
+    reader.notes.push(`line ${diagram.next}: another diagram begins here; it is not asked`);
+  }
   return reader;
 }
 

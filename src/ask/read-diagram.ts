@@ -13,11 +13,16 @@ import { isUnfinished, readCell } from './read-cell.ts';
 export function readDiagram(text: string, actors: readonly string[], name: string): Diagram {
   const unquoted = dedented(text.split(/\r?\n/)).map(withoutQuotes);
   const plain = dedented(unquoted).map((line) => expandTabs(line).trimEnd());
-  const rows = readTagged(plain, actors, name) ?? readColumns(plain, actors, name);
+  const tagged = readTagged(plain, actors, name);
+  const { rows, end } = tagged
+    ? { rows: tagged, end: plain.length }
+    : readColumns(plain, actors, name);
   if (rows.length === 0) throw lostColumns(plain, name);
+  const next = plain.findIndex((line, at) => at >= end && headerWords(line, actors) !== null);
   return {
     columns: [...new Set(rows.map(({ column }) => column))],
     rows: rows.map((row, at) => ({ ...row, n: at + 1 })),
+    next: next < 0 ? null : next + 1,
   };
 }
 
@@ -104,6 +109,13 @@ interface Header {
   readonly columns: readonly { readonly name: string; readonly start: number }[];
 }
 
+/** What stands in a line that has names and nothing else, one of an actor among them. */
+function headerWords(source: string, actors: readonly string[]): RegExpExecArray[] | null {
+  const words = [...source.matchAll(/\S+(?: \S+)*/g)];
+  if (!words.some(([word]) => actors.includes(word))) return null;
+  return words.every(([word]) => /^[A-Za-z][\w/]*$/.test(word)) ? words : null;
+}
+
 /** `  vCPU0                     vCPU1`: names of actors, two spaces or more between them. */
 function findHeader(
   lines: readonly string[],
@@ -111,9 +123,8 @@ function findHeader(
   name: string,
 ): Header | null {
   for (const [line, source] of lines.entries()) {
-    const words = [...source.matchAll(/\S+(?: \S+)*/g)];
-    if (!words.some(([word]) => actors.includes(word))) continue;
-    if (!words.every(([word]) => /^[A-Za-z][\w/]*$/.test(word))) continue;
+    const words = headerWords(source, actors);
+    if (words === null) continue;
     const columns = words.map((word) => ({
       name: actorOf(word[0], actors, { line: line + 1, at: word.index + 1, source }, name),
       start: word.index,
@@ -146,7 +157,7 @@ function readColumns(
   lines: readonly string[],
   actors: readonly string[],
   name: string,
-): Numberless[] {
+): { readonly rows: Numberless[]; readonly end: number } {
   const header = findHeader(lines, actors, name);
   if (header === null) {
     refuseHeaders(lines, actors, name);
@@ -154,8 +165,10 @@ function readColumns(
   }
   const rows: Numberless[] = [];
   let open: OpenRow | null = null;
-  for (let at = header.line + 1; at < lines.length; at++) {
+  let at = header.line + 1;
+  for (; at < lines.length; at++) {
     const source = lines[at] as string;
+    if (headerWords(source, actors) !== null) break;
     const start = source.search(/\S/);
     if (start < 0 || /^[\s-]+$/.test(source)) {
       open = close(open, rows, name);
@@ -176,7 +189,7 @@ function readColumns(
     open = { column, place: { line: at + 1, at: start + 1, source }, text: source.trim() };
   }
   close(open, rows, name);
-  return rows;
+  return { rows, end: at };
 }
 
 /** A cell belongs to the last column that starts at or before it. */

@@ -116,6 +116,11 @@ function replayJson(replayed: Replayed): Record<string, unknown> {
   };
 }
 
+/** A sentence, without the blanks that folding leaves at the ends of lines. */
+function folded(text: string, { width }: RenderOptions): string {
+  return fold(text, width).replace(/ +$/gm, '');
+}
+
 function replayText(replayed: Replayed, options: RenderOptions): string {
   const { scenario, variant, run, followed, before } = replayed;
   const { violation, waiting } = run;
@@ -125,7 +130,7 @@ function replayText(replayed: Replayed, options: RenderOptions): string {
     `${scenario} / ${variant}: ${kind}`,
     ...(violation ? ['', fold(violation.message, options.width)] : []),
     renderDiagram(run, diagramOptions(options)).trimEnd(),
-    ...(waiting.length > 0 ? ['', ...waiting.map((line) => fold(`${line}.`, options.width))] : []),
+    ...(waiting.length > 0 ? ['', ...waiting.map((line) => folded(`${line}.`, options))] : []),
     ...(before === null ? [] : ['', ...minimality(replayed, options.width)]),
   ];
   // The diagram is framed by blank lines, so that it can be selected and pasted.

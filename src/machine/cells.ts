@@ -51,7 +51,6 @@ export class Cells implements Reader {
   lastWrite: Int32Array = new Int32Array(256).fill(NONE);
   count = 0;
   readonly tallies: Set<Cell> = new Set();
-  readonly unions: Set<Cell> = new Set();
 
   /** The access stack. */
   cell: Int32Array = new Int32Array(4096);
@@ -105,16 +104,6 @@ export class Cells implements Reader {
   tally(initial = 0): Cell {
     const cell = this.allocate(initial);
     this.tallies.add(cell);
-    return cell;
-  }
-
-  /**
-   * A cell that holds a set, which steps add to and remove from without saying what it was: whoever finds there
-   * what he put there himself has found what was there before, too.
-   */
-  union(): Cell {
-    const cell = this.allocate();
-    this.unions.add(cell);
     return cell;
   }
 

@@ -56,7 +56,7 @@ export function makeWalker(cells: Cells, index: number, name: string, stage: num
     rootGeneration: cells.allocate(),
     tag: cells.allocate(),
     lazy: cells.allocate(),
-    tlbFrames: cells.union(),
+    tlbFrames: cells.allocate(),
   };
 }
 

@@ -64,7 +64,7 @@ export class Translations {
   /** The cell that holds what `cpu` may have cached to `frame`. */
   slot(cpu: Walker, frame: number): Cell {
     const row = (this.slots[cpu.index] ??= []);
-    return (row[frame] ??= this.machine.cells.union());
+    return (row[frame] ??= this.machine.cells.allocate());
   }
 
   /** Everything that `cpu` may hold to `frame`, recorded. */

@@ -9,7 +9,9 @@ import { escaped, sentence, shownSteps, type RunView, type ShownStep } from './r
 const ROW = 20;
 const TOP = 56;
 const LEFT = 48;
-const LANE = 360;
+/** Lanes are as wide as their longest row, within these. */
+const LEAST_LANE = 240;
+const MOST_LANE = 720;
 /** Room for the bars of a lane, left of its text. */
 const BARS = 44;
 const LETTER_WIDTH = 7.3;
@@ -32,9 +34,13 @@ export function renderSvg(view: RunView, source: SourceLines): string {
   const { scenario, variant, run } = view;
   const steps = shownSteps(run, source);
   const lanes = [...new Set([...run.columns, ...steps.map(({ column }) => column)])];
-  const width = LEFT + lanes.length * LANE;
+  const longest = Math.max(
+    ...steps.map((step) => indentOf(step) + wholeText(step).length * LETTER_WIDTH),
+  );
+  const lane = Math.ceil(Math.min(MOST_LANE, Math.max(LEAST_LANE, BARS + longest + GAP)));
+  const width = LEFT + lanes.length * lane;
   const height = TOP + steps.length * ROW + 40;
-  const drawing = { steps, lanes, bottom: TOP + steps.length * ROW };
+  const drawing = { steps, lanes, lane, bottom: TOP + steps.length * ROW };
   return `<svg xmlns="http://www.w3.org/2000/svg" class="run" role="img" width="${width}" height="${height}" viewBox="0 0 ${width} ${height}">
 <title>${escaped(`${scenario} / ${variant}`)}</title>
 <desc>${escaped(`${sentence(run)}  ${steps.length} steps on ${lanes.join(', ')}.`)}</desc>
@@ -52,11 +58,13 @@ ${[...laneLines(drawing), ...bars(drawing), ...rows(drawing), ...arrows(drawing)
 interface Drawing {
   readonly steps: readonly ShownStep[];
   readonly lanes: readonly string[];
+  /** Their width. */
+  readonly lane: number;
   readonly bottom: number;
 }
 
-function laneX({ lanes }: Drawing, column: string): number {
-  return LEFT + lanes.indexOf(column) * LANE;
+function laneX({ lanes, lane }: Drawing, column: string): number {
+  return LEFT + lanes.indexOf(column) * lane;
 }
 
 function rowY(at: number): number {
@@ -73,13 +81,24 @@ function laneLines(drawing: Drawing): string[] {
   });
 }
 
+/** Between the text of a lane and the next lane. */
+const GAP = 8;
+
+function indentOf({ frames }: ShownStep): number {
+  return Math.min(frames.length, 8) * 8;
+}
+
+function wholeText({ text, comment, violation }: ShownStep): string {
+  const mark = violation ? `!!! ${violation.kind}  ` : '';
+  return `${mark}${text}${comment === null ? '' : `  // ${comment}`}`;
+}
+
 function rows(drawing: Drawing): string[] {
   return drawing.steps.map((step, at) => {
-    const depth = Math.min(step.frames.length, 8);
-    const x = laneX(drawing, step.column) + BARS + depth * 8;
-    const room = Math.floor((LANE - BARS - depth * 8 - 8) / LETTER_WIDTH);
-    const mark = step.violation ? `!!! ${step.violation.kind}  ` : '';
-    const whole = `${mark}${step.text}${step.comment === null ? '' : `  // ${step.comment}`}`;
+    const indent = indentOf(step);
+    const x = laneX(drawing, step.column) + BARS + indent;
+    const room = Math.floor((drawing.lane - BARS - indent - GAP) / LETTER_WIDTH);
+    const whole = wholeText(step);
     const text = whole.length <= room ? whole : `${whole.slice(0, room - 3)}...`;
     const y = rowY(at) + 4;
     const path = [...step.frames.map(({ name }) => `${name}()`), whole].join(' > ');

@@ -330,3 +330,9 @@ test('there are twenty questions and more, with both answers', () => {
   expect(answers.filter((unreachable) => unreachable).length).toBeGreaterThan(7);
   expect(answers.filter((unreachable) => !unreachable).length).toBeGreaterThan(7);
 });
+
+test('a second diagram in the same mail is not silently left out', () => {
+  const { answer, notes } = ask(rcu, 'call_rcu', `${readerFirst}\nOr:\n${readerFirst}`);
+  expect(answer).toBe('unreachable');
+  expect(notes).toEqual(['line 13: another diagram begins here; it is not asked']);
+});

@@ -108,6 +108,17 @@ test('the column of a row is the last that starts at or before it', () => {
   expect(rows(text)).toEqual(['vCPU0: a()', 'vCPU0: b()', 'vCPU1: c()', 'vCPU1: d()']);
 });
 
+test('of two diagrams the first is read, and where the other begins is told', () => {
+  const one = 'vCPU0     vCPU1\n  a();\n          b();\n';
+  const two = 'vCPU0     vCPU1\n  c();\n';
+  for (const between of ['', '\n', '\nOr this:\n\n']) {
+    const both = readDiagram(`${one}${between}${two}`, ACTORS, 'race.txt');
+    expect(both.rows.map(({ text }) => text)).toEqual(['a();', 'b();']);
+    expect(both.next).toBe(4 + between.split('\n').length - 1);
+  }
+  expect(readDiagram(`${one}\nThat is all.\n`, ACTORS, 'race.txt').next).toBeNull();
+});
+
 test('names may stand further right than what they head, as lockdep puts them', () => {
   const text =
     '       vCPU0                    vCPU1\n       ----\n  a();\n                                b();\n';

@@ -123,7 +123,7 @@ test('a line of --json=lines has what the one document has', async () => {
 });
 
 test('--json=lines says how far it is, as often as --progress says', async () => {
-  const limited = [fixture('long'), '--variant', 'endless', '--limit', 'time=1500ms'];
+  const limited = [fixture('long'), '--variant', 'endless', '--limit', 'time=3s'];
   const progress = async (...more: string[]): Promise<Line[]> =>
     (await lines(...limited, ...more)).all.filter(({ type }) => type === 'progress');
   const often = await progress('--progress', '0.5');

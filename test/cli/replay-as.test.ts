@@ -90,6 +90,12 @@ describe.each(RUNS)('%s as a picture', (scenario) => {
     expect(svg).not.toMatch(/NaN|undefined|Infinity|-1"/);
   });
 
+  test('has room for what its rows say', () => {
+    const all = [...text(scenario, 'svg').matchAll(/<\/title>(.*?)<\/text>/g)];
+    expect(all.length).toBeGreaterThan(10);
+    for (const [, row = ''] of all) expect(row).not.toMatch(/\.\.\.$/);
+  });
+
   test('has an arrow for each arrow of the run', () => {
     const arrows = steps(scenario).flatMap((step) => step.arrows ?? []);
     expect(arrows.length).toBeGreaterThan(0);

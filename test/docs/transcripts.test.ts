@@ -16,10 +16,11 @@ const PAGES = [
   'docs/reading-diagrams.md',
   'docs/limitations.md',
   'docs/why.md',
+  'docs/kvm.md',
 ];
 
 describe.each(PAGES)('%s', (name) => {
-  test('shows what the program prints', async () => {
+  test('shows what the program prints', { timeout: 300_000 }, async () => {
     // The tour writes files, as whoever follows it does.
     const folder = name === 'docs/tour.md' ? mkdtempSync(join(tmpdir(), 'gracewalk-tour-')) : null;
     const now = await executed(page(name), folder);

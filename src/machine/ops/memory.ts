@@ -252,8 +252,8 @@ const compareEntryOp = defineOp('cmpxchg_entry', {
     storeEntry(m, who, word, asStored(m, word, value));
     return true;
   },
-  describe: (m, _who, [, , value], done) => ({
-    comment: done === true ? `true: ${m.describeEntry(value)}` : 'false',
+  describe: (m, _who, [place, , value], done) => ({
+    comment: done === true ? `true: ${m.describeEntry(value, m.memory.resolve(place))}` : 'false',
   }),
 });
 

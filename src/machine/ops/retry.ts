@@ -16,9 +16,9 @@ import { defineOp, perform, type Op, type Steps } from '../op.ts';
  * had at first; of a reference count, whether there are any. What the round has changed itself, and not back,
  * counts as a change: the next round finds it different. A lock that was waited for, or a store, tells
  * nothing: two loops that take one lock in turn must not wake each other for ever. Counts that only go up
- * (quiescent states, store buffers) are nothing that a round could find again. Of what a walker may have cached
- * the round's first value counts, whatever it adds itself. A round that has seen two values of one cell has seen
- * what no next round need see: it does not wait.
+ * (quiescent states, store buffers) are nothing that a round could find again. A round that has seen two
+ * values of one cell, or whose own change somebody has taken back, is not what the next one will be: it does not
+ * wait.
  *
  * If the run ends with somebody waiting so, nobody is left who could change anything: a livelock, found as such.
  */
@@ -76,10 +76,6 @@ function learned(m: Machine, who: Actor, since: number): readonly Seen[] {
     if (stored.has(cell) && stored.get(cell) === undefined) stored.set(cell, before);
     const step = cells.event[at] as number;
     if (steps.actorAt[step] !== who.index) continue;
-    if (cells.unions.has(cell)) {
-      if (!seen.has(cell)) seen.set(cell, { cell, value: before, sign: false });
-      continue;
-    }
     const isUpdate = cells.kind[at] === UPDATE; // it did not look
     const learns = isUpdate || steps.valueAt[step] === undefined ? 'nothing' : howMuch(steps, step);
     if (learns !== 'nothing') {

@@ -51,10 +51,11 @@ const unmappedOp = defineOp('gfns_unmapped', {
       const walkers = m.walkers.filter((walker) => walker.stage === stage);
       const cached = walkers.map((walker) => cachedIn(m, walker, from, to));
       const wrong = leafAt(m, root, from) ?? cached.find((text) => text !== null);
-      if (wrong) violate(m, who.name, `gfn ${at}`, `${wrong} ${when}.`);
+      if (wrong) violate(m, who.name, `gfn ${at}`, `${wrong} when ${when}.`);
     }
     return undefined;
   },
+  describe: (_m, _who, [, , , when]) => ({ event: when }),
   ghost: true,
 });
 
@@ -77,6 +78,7 @@ const bugOp = defineOp('bug_on', {
     violate(m, who.name, object, message);
     return undefined;
   },
+  describe: () => ({ event: 'BUG_ON()' }),
   ghost: true,
 });
 
@@ -89,6 +91,7 @@ const ownedOp = defineOp('page_is_owned', {
   ordering: 'none',
   exec: (m, who, [page, what]: [Page, string]) =>
     m.dereference(who, page.frame, page.generation, what),
+  describe: (_m, _who, [, what]) => ({ event: `uses ${what}` }),
   ghost: true,
 });
 

@@ -73,6 +73,7 @@ export function new_vm(
     memslot_sets: options.memslots ?? [whole],
     memslots: variable('memslots'),
     slots_lock: variable('slots_lock'),
+    vm_dead: variable('vm_dead'),
     srcu: variable('srcu'),
     gpcs,
     root: tree.root,

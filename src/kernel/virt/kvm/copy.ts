@@ -33,7 +33,16 @@ const store_copy = leaf(function* store_copy(copy: Word, value: bigint): Steps<v
   yield* write_entry(copy, { bits: value, generation: 0, ...nothing });
 });
 
+/** The copy becomes what was read from the page earlier. */
+export const copy_word = fn(
+  function* copy_word({ word }: PageCopy, value: bigint): Steps<void> {
+    yield* store_copy(word, value);
+  },
+  { hidden: true },
+);
+
 /** Copies what the page says now. */
 export const copy_page = fn(function* copy_page({ page, offset, word }: PageCopy): Steps<void> {
-  yield* store_copy(word, yield* memcpy_from_page(page, offset));
+  const value = yield* memcpy_from_page(page, offset);
+  yield* store_copy(word, value);
 });

@@ -75,7 +75,7 @@ export const kvm_set_page_dirty = fn(function* kvm_set_page_dirty(
   kvm: Kvm,
   page: Page,
 ): Steps<void> {
-  yield* page_is_owned(page, 'struct page');
+  yield* page_is_owned(page, `struct page of ${kvm.machine.memory.info(page.frame).name}`);
   yield* folio_mark_dirty(kvm.mm, page);
 });
 

@@ -1,7 +1,8 @@
-import { fn, leaf } from '../../../machine/fn.ts';
+import { fn } from '../../../machine/fn.ts';
+import { holds } from '../../../machine/protection.ts';
 import type { Steps } from '../../../machine/op.ts';
 import { spin_lock, spin_unlock, write_lock, write_unlock } from '../../../machine/ops/locks.ts';
-import { READ_ONCE, write_word } from '../../../machine/ops/memory.ts';
+import { READ_ONCE, WRITE_ONCE } from '../../../machine/ops/memory.ts';
 import { gfns_unmapped } from '../../../machine/ops/secondary.ts';
 import { srcu_read_lock, srcu_read_unlock } from '../../kernel/srcu.ts';
 import { hva_range_to_gfns, kvm_memslots } from './memslots.ts';
@@ -11,6 +12,7 @@ import {
   kvm_mmu_invalidate_range_add,
 } from './mmu_invalidate.ts';
 import { gfn_to_pfn_cache_invalidate_start } from './pfncache.ts';
+import type { Mm } from '../../mm/types.ts';
 import type { Kvm } from './types.ts';
 import { kvm_flush_remote_tlbs } from './vcpu.ts';
 
@@ -88,16 +90,12 @@ export const kvm_mmu_unmap_gfn_range = fn(function* kvm_mmu_unmap_gfn_range(
   return yield* kvm.mmu.unmap_gfn_range(kvm, start, end);
 });
 
-const set_mn_active = leaf(function* set_mn_active(kvm: Kvm, count: number): Steps<void> {
-  yield* write_word(kvm.mn_active_invalidate_count, count);
-});
-
 /** mn_active_invalidate_count goes up or down. */
 export const change_mn_active = fn(
   function* change_mn_active(kvm: Kvm, change: 1 | -1): Steps<void> {
     yield* spin_lock(kvm.mn_invalidate_lock);
     const count = yield* READ_ONCE(kvm.mn_active_invalidate_count);
-    yield* set_mn_active(kvm, count + change);
+    yield* WRITE_ONCE(kvm.mn_active_invalidate_count, count + change);
     yield* spin_unlock(kvm.mn_invalidate_lock); // at 0 a replacement of the memslots is woken
   },
   { hidden: true },
@@ -120,7 +118,7 @@ export const kvm_mmu_notifier_invalidate_range_start = fn(
       flush_on_ret: true,
     });
     for (const each of gfns)
-      yield* gfns_unmapped(kvm.root, each.start, each.end, 'when invalidate_range_start() returns');
+      yield* gfns_unmapped(kvm.root, each.start, each.end, 'invalidate_range_start() returns');
   },
 );
 
@@ -134,4 +132,59 @@ export const kvm_mmu_notifier_invalidate_range_end = fn(
     yield* kvm_handle_hva_range(kvm, { start, end, on_lock: kvm_mmu_invalidate_end });
     yield* change_mn_active(kvm, -1);
   },
+);
+
+/** kvm_flush_shadow_all(): removes every entry. */
+export const kvm_flush_shadow_all = fn(function* kvm_flush_shadow_all(kvm: Kvm): Steps<void> {
+  const gfns = kvm.memslot_sets.flat().map(({ base_gfn, npages }) => base_gfn + npages);
+  yield* write_lock(kvm.mmu_lock);
+  const flush = yield* kvm.mmu.unmap_gfn_range(kvm, 0, Math.max(0, ...gfns));
+  if (flush) yield* kvm_flush_remote_tlbs(kvm);
+  yield* write_unlock(kvm.mmu_lock);
+});
+
+/**
+ * The process exits, and its pages are freed when this returns. KVM holds mm_count and not mm_users, so its file
+ * descriptor may be open still; that no vCPU faults a page in again is the business of kvm_vcpu_ioctl().
+ */
+export const kvm_mmu_notifier_release = fn(function* kvm_mmu_notifier_release(
+  kvm: Kvm,
+): Steps<void> {
+  const idx = yield* srcu_read_lock(kvm.srcu);
+  yield* kvm_flush_shadow_all(kvm);
+  yield* srcu_read_unlock(kvm.srcu, idx);
+});
+
+/** May a thread that runs in `current_mm` use the virtual machine? Its threads keep the process's mm_users. */
+export const kvm_may_run = fn(
+  function* kvm_may_run(kvm: Kvm, current_mm: Mm | null): Steps<boolean> {
+    return kvm.mm === current_mm && (yield* READ_ONCE(kvm.vm_dead)) === 0;
+  },
+  { hidden: true, protects: { what: 'the test of current->mm', without: holds } },
+);
+
+/** kvm_vcpu_ioctl(KVM_RUN): false is -EIO. */
+export const kvm_vcpu_ioctl = fn(function* kvm_vcpu_ioctl(
+  kvm: Kvm,
+  current_mm: Mm | null,
+  run: () => Steps<unknown>,
+): Steps<boolean> {
+  if (!(yield* kvm_may_run(kvm, current_mm))) return false;
+  yield* run();
+  return true;
+});
+
+/** What every change of the process's entries for [start, end) is, if KVM has registered with the process. */
+export const invalidating = fn(
+  function* invalidating(
+    kvm: Kvm,
+    start: number,
+    end: number,
+    change: () => Steps<unknown>,
+  ): Steps<void> {
+    yield* kvm_mmu_notifier_invalidate_range_start(kvm, start, end);
+    yield* change();
+    yield* kvm_mmu_notifier_invalidate_range_end(kvm, start, end);
+  },
+  { hidden: true },
 );

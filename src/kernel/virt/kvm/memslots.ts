@@ -77,12 +77,13 @@ export const kvm_memslot_is_invalid = fn(
   { hidden: true, protects: { what: 'the test for KVM_MEMSLOT_INVALID', without: no } },
 );
 
-const rcu_assign_pointer = leaf(
-  function* rcu_assign_pointer(kvm: Kvm, memslots: number): Steps<void> {
-    yield* write_word(kvm.memslots, memslots);
-  },
-  { event: 'publishes the new memslots' },
-);
+/** rcu_assign_pointer(kvm->memslots, ...). */
+export const rcu_assign_memslots = leaf(function* rcu_assign_memslots(
+  kvm: Kvm,
+  memslots: number,
+): Steps<void> {
+  yield* write_word(kvm.memslots, memslots);
+});
 
 /** Is an invalidation between its start and its end? */
 export const mn_is_active = fn(
@@ -103,7 +104,7 @@ export const kvm_swap_active_memslots = fn(function* kvm_swap_active_memslots(
       yield* spin_unlock(kvm.mn_invalidate_lock);
       return AGAIN; // rcuwait: the last invalidation to end wakes it
     }
-    yield* rcu_assign_pointer(kvm, memslots);
+    yield* rcu_assign_memslots(kvm, memslots);
     yield* spin_unlock(kvm.mn_invalidate_lock);
     return undefined;
   });

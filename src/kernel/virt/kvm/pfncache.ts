@@ -58,21 +58,31 @@ const set_khva = leaf(function* set_khva(gpc: PfnCache, page: Page): Steps<void>
   yield* write_entry(gpc.khva, pointer_to(page));
 });
 
-/** hva_to_pfn_retry(): gpc->lock is held for writing on entry and on return. */
+const get_khva = leaf(function* get_khva(gpc: PfnCache): Steps<Page> {
+  const { bits, generation } = yield* read_entry(gpc.khva);
+  return Object.freeze({ frame: Number(bits), generation });
+});
+
+/**
+ * hva_to_pfn_retry(): returns with gpc->lock held for writing. The kernel holds it from one round to the next;
+ * here it is dropped and taken again, because who waits for an invalidation to end must hold nothing.
+ */
 export const hva_to_pfn_retry = fn(function* hva_to_pfn_retry(
   gpc: PfnCache,
   uhva: number,
 ): Steps<boolean> {
   const { kvm } = gpc;
-  yield* WRITE_ONCE(gpc.valid, 0);
   const page = yield* retry<Page | null>(function* () {
+    yield* write_lock(gpc.lock);
+    yield* WRITE_ONCE(gpc.valid, 0);
     const mmu_seq = yield* READ_ONCE(kvm.mmu_invalidate_seq);
     yield* smp_rmb(); // the sequence before the process's entries
     yield* write_unlock(gpc.lock);
     const found = yield* hva_to_pfn(kvm, uhva, true);
     yield* write_lock(gpc.lock);
     if (!(yield* mmu_notifier_retry_cache(kvm, mmu_seq))) return found;
-    if (found) yield* folio_put(found); // the kernel does it with the lock dropped
+    yield* write_unlock(gpc.lock);
+    if (found) yield* folio_put(found);
     return AGAIN;
   });
   if (!page) return false;
@@ -90,7 +100,6 @@ export const kvm_gpc_refresh = fn(function* kvm_gpc_refresh(gpc: PfnCache): Step
   let valid = false;
   if (slot) {
     yield* mutex_lock(gpc.refresh_lock);
-    yield* write_lock(gpc.lock);
     valid = yield* hva_to_pfn_retry(gpc, gfn_to_hva_memslot(slot, gpc.gfn));
     yield* write_unlock(gpc.lock);
     yield* mutex_unlock(gpc.refresh_lock);
@@ -107,8 +116,8 @@ export const kvm_gpc_write = fn(function* kvm_gpc_write(
   yield* read_lock(gpc.lock);
   const valid = (yield* READ_ONCE(gpc.valid)) === 1; // kvm_gpc_check()
   if (valid) {
-    const { bits, generation } = yield* read_entry(gpc.khva);
-    yield* memcpy_to_page(Object.freeze({ frame: Number(bits), generation }), 0, value);
+    const khva = yield* get_khva(gpc);
+    yield* memcpy_to_page(khva, 0, value);
   }
   yield* read_unlock(gpc.lock);
   return valid;

@@ -102,6 +102,8 @@ export interface Kvm {
   readonly memslot_sets: readonly Memslots[];
   readonly memslots: Word;
   readonly slots_lock: Word;
+  /** No vCPU may run any more. */
+  readonly vm_dead: Word;
   /** Readers of the memslots; a vCPU is one wherever it is not in the guest. */
   readonly srcu: Word;
   readonly gpcs: readonly PfnCache[];

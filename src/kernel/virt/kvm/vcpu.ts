@@ -254,3 +254,14 @@ export const vcpu_faults_once = fn(
   },
   { hidden: true },
 );
+
+/** A guest that enters and makes an access; its first fault is the end. */
+export const vcpu_never_faults = fn(
+  function* vcpu_never_faults(vcpu: Vcpu, access: GuestAccess): Steps<Accessed> {
+    const srcu: SrcuIdx = { idx: yield* srcu_read_lock(vcpu.kvm.srcu) };
+    const done = yield* retry(() => vcpu_enter_guest(vcpu, access, srcu));
+    yield* srcu_read_unlock(vcpu.kvm.srcu, srcu.idx);
+    return done;
+  },
+  { hidden: true },
+);

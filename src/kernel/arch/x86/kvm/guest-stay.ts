@@ -1,4 +1,5 @@
 import { fn, leaf } from '../../../../machine/fn.ts';
+import type { Page } from '../../../../machine/memory.ts';
 import type { Steps } from '../../../../machine/op.ts';
 import { guest_load, guest_store, vm_enter, vm_exit } from '../../../../machine/ops/guest.ts';
 import type { Vcpu } from '../../../virt/kvm/types.ts';
@@ -11,8 +12,8 @@ import type { GuestAccess } from '../../../virt/kvm/vcpu.ts';
  * Follows linux v6.12 arch/x86/kvm/x86.c (vcpu_enter_guest: kvm_x86_vcpu_run).
  */
 const kvm_x86_vcpu_enter = leaf(
-  function* kvm_x86_vcpu_enter(vcpu: Vcpu): Steps<void> {
-    yield* vm_enter(vcpu.walker, vcpu.kvm.root);
+  function* kvm_x86_vcpu_enter(vcpu: Vcpu, root: Page): Steps<void> {
+    yield* vm_enter(vcpu.walker, root);
   },
   { event: 'enters the guest' },
 );
@@ -36,8 +37,9 @@ const guest_accesses = leaf(
 export const kvm_x86_vcpu_run = fn(function* kvm_x86_vcpu_run(
   vcpu: Vcpu,
   access: GuestAccess,
+  root: Page = vcpu.kvm.root,
 ): Steps<boolean> {
-  yield* kvm_x86_vcpu_enter(vcpu);
+  yield* kvm_x86_vcpu_enter(vcpu, root);
   const allowed = yield* guest_accesses(vcpu, access);
   yield* kvm_x86_vcpu_exit(vcpu);
   return allowed;

@@ -111,7 +111,7 @@ export const kvm_mmu_commit_zap_page = fn(function* kvm_mmu_commit_zap_page(
 });
 
 /** The oldest active shadow page: list_for_each_entry_reverse(). */
-const oldest_mmu_page = leaf(function* oldest_mmu_page(kvm: Kvm): Steps<ShadowPage | null> {
+export const oldest_mmu_page = leaf(function* oldest_mmu_page(kvm: Kvm): Steps<ShadowPage | null> {
   const { active_mmu_pages, pages } = shadow_mmu(kvm);
   const { bits } = yield* read_entry(active_mmu_pages);
   return pages.get(Number(bits) / 4096) ?? null;

@@ -2,6 +2,7 @@ import { fn, leaf } from '../../../../machine/fn.ts';
 import type { Word } from '../../../../machine/memory.ts';
 import type { Steps } from '../../../../machine/op.ts';
 import { READ_ONCE, WRITE_ONCE, read_entry, write_entry } from '../../../../machine/ops/memory.ts';
+import { bug_on } from '../../../../machine/ops/secondary.ts';
 import type { SlabObject } from '../../../../machine/ops/slab.ts';
 import { STAGE } from '../../../../machine/stages.ts';
 import {
@@ -129,6 +130,8 @@ export const pte_list_remove = fn(function* pte_list_remove(
 ): Steps<void> {
   const spte = pointer_val(kvm, sptep, 0n);
   const val = yield* kvm_rmap_lock(kvm, rmap_head.val);
+  const { name } = rmap_head.val;
+  yield* bug_on(val.bits === 0n, name, `pte_list_remove() finds nothing in ${name}.`);
   if (!is_many(val)) {
     yield* kvm_rmap_unlock(rmap_head.val, rmap_empty(kvm));
     return;

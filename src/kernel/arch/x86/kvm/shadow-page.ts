@@ -157,6 +157,13 @@ export function sp_at(kvm: Kvm, place: number): ShadowPage {
   return sptep_to_sp(kvm, leaf_at(kvm, place));
 }
 
+/** The shadow page for a place in the tree is the oldest of those that may be taken back. */
+export function on_active_list(kvm: Kvm, place: number): void {
+  const { frame, generation } = sp_at(kvm, place).spt;
+  const first = pointer_val(kvm, { frame, generation, index: 0 }, 0n);
+  kvm.machine.memory.storeWide(shadow_mmu(kvm).active_mmu_pages, first);
+}
+
 function add_place(kvm: Kvm, pages: Map<number, ShadowPage>, place: number, gfn: number): void {
   const { frame, generation, index } = leaf_at(kvm, place);
   const gfns = new Map(pages.get(frame)?.gfns).set(index, gfn);

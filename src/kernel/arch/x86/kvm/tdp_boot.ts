@@ -3,7 +3,7 @@ import type { Page } from '../../../../machine/memory.ts';
 import { stageNamed } from '../../../../machine/stages.ts';
 import type { Mm } from '../../../mm/types.ts';
 import { new_vm } from '../../../virt/kvm/boot.ts';
-import type { Kvm } from '../../../virt/kvm/types.ts';
+import type { Kvm, Memslots } from '../../../virt/kvm/types.ts';
 import { SPTE_MASKS } from '../../../../arch/kvm-spte-masks.ts';
 import { tdp_mmu } from './tdp_mmu_host.ts';
 import { frozen_spte, make_spte, masks_of } from './spte.ts';
@@ -16,6 +16,10 @@ export interface TdpVmOptions {
   readonly tables?: string;
   /** Guest frames from 0 on that are memory: as many entries of a table are used. One if not said. */
   readonly npages?: number;
+  /** Its sets of slots, if it is not one slot of `npages`. */
+  readonly memslots?: readonly Memslots[];
+  /** Guest frames that KVM itself reads and writes (virt/kvm/pfncache.ts). */
+  readonly gpcs?: readonly number[];
   /** Guest frames that are mapped already, writable. */
   readonly mapped?: Readonly<Record<number, Page>>;
   /** The same at the level above: huge pages. */
@@ -25,7 +29,7 @@ export interface TdpVmOptions {
 }
 
 export function new_tdp_vm(machine: Machine, mm: Mm, name: string, options: TdpVmOptions): Kvm {
-  const { vcpus, tables = TABLES, npages = 1, tables_for = [] } = options;
+  const { vcpus, tables = TABLES, npages = 1, tables_for = [], gpcs = [] } = options;
   const of = { machine, tables, stage: stageNamed(machine.arch, tables) };
   const at = (pages: Readonly<Record<number, Page>>, level: number): InitialSptes =>
     Object.fromEntries(
@@ -41,7 +45,8 @@ export function new_tdp_vm(machine: Machine, mm: Mm, name: string, options: TdpV
     tables,
     tables_for,
     links: present | ad_disabled,
-    memslots: [[{ id: 0, base_gfn: 0, npages, userspace_addr: 0 }]],
+    gpcs,
+    memslots: options.memslots ?? [[{ id: 0, base_gfn: 0, npages, userspace_addr: 0 }]],
     mapped: { ...at(options.mapped ?? {}, 0), ...at(options.huge ?? {}, 1) },
   });
 }
@@ -50,3 +55,8 @@ type InitialSptes = NonNullable<Parameters<typeof new_vm>[4]['mapped']>;
 
 /** The first of `arch.seconds`. */
 const TABLES = Object.keys(SPTE_MASKS)[0] as string;
+
+/** A virtual machine whose guest faults on the pages of `mm`: guest frame n is the page at n * PAGE_SIZE there. */
+export function new_host_vm(machine: Machine, mm: Mm, options: Partial<TdpVmOptions> = {}): Kvm {
+  return new_tdp_vm(machine, mm, 'kvm', { vcpus: ['CPU0'], tables_for: [0], ...options });
+}

@@ -4,6 +4,7 @@ import type { Steps } from '../../../../machine/op.ts';
 import { write_word } from '../../../../machine/ops/memory.ts';
 import { free_frame, markPending } from '../../../../machine/ops/pages.ts';
 import { AGAIN, retry } from '../../../../machine/ops/retry.ts';
+import { page_is_owned } from '../../../../machine/ops/secondary.ts';
 import { call_rcu } from '../../../kernel/rcu.ts';
 import { sptep_at } from '../../../virt/kvm/boot.ts';
 import type { Kvm, Spte, Sptep } from '../../../virt/kvm/types.ts';
@@ -70,8 +71,14 @@ export const tdp_mmu_free_sp_rcu = fn(function* tdp_mmu_free_sp_rcu(sp: Page): S
   yield* call_rcu(tdp_mmu_free_sp_rcu_callback, [sp], (machine) => markPending(machine, sp));
 });
 
-const kvm_set_pfn_dirty = leaf(function* kvm_set_pfn_dirty(kvm: Kvm, page: Page): Steps<void> {
+const SetPageDirty = leaf(function* SetPageDirty(kvm: Kvm, page: Page): Steps<void> {
   yield* write_word(kvm.kernel.folio(page).PG_dirty, 1);
+});
+
+/** kvm_set_pfn_dirty(): the page was written to. No reference keeps it: it must not be freed before the zap. */
+const kvm_set_pfn_dirty = fn(function* kvm_set_pfn_dirty(kvm: Kvm, page: Page): Steps<void> {
+  yield* page_is_owned(page, 'struct page');
+  yield* SetPageDirty(kvm, page);
 });
 
 /** kvm_tdp_mmu_write_spte(): an exchange if others may be changing bits of it, else a store. */

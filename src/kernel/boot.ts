@@ -15,6 +15,7 @@ import { levelAt } from '../machine/stages.ts';
 import { indexAt, walk } from '../machine/walk.ts';
 import { cache_mm, load_mm, tlb_state } from './boot-tlb.ts';
 import { file_of, hold_pages } from './mm/filemap.ts';
+import { new_notifiers } from './mm/mmu_notifier-boot.ts';
 import { new_ptlocks, ptlock_alloc } from './mm/ptlock.ts';
 import type { RmapPlace } from './mm/rmap.ts';
 import type { Folio, Kernel, Mm, PerCpu, Pmdp, Ptep, Vma } from './mm/types.ts';
@@ -278,6 +279,7 @@ function load(
     has_pinned: memory.variable(`${name}->flags.MMF_HAS_PINNED`),
     pmd_huge_pte,
     ...tree,
+    ...(kernel.config.MMU_NOTIFIER ? { notifiers: new_notifiers(machine, name) } : {}),
   });
   (kernel.mms as Map<number, Mm>).set(id, mm);
   for (const cpu of machine.cpus) {

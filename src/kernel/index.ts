@@ -37,6 +37,7 @@ export {
   send_ipi,
 } from '../machine/ops/processor.ts';
 export { invalidate_local, load_root, translations_gone } from '../machine/ops/tlb.ts';
+export { kmalloc_GFP_KERNEL, non_block_end, non_block_start } from '../machine/ops/non-block.ts';
 export { allocate_frame, contents_discarded, foreign_owner } from '../machine/ops/pages.ts';
 export {
   smp_mb,
@@ -47,6 +48,8 @@ export {
 } from '../machine/ops/store-buffer.ts';
 
 export * from './kernel/rcu.ts';
+export * from './kernel/fork.ts';
+export * from './kernel/rculist.ts';
 export * from './kernel/rcu-tree.ts';
 export * from './kernel/srcu.ts';
 export { quiescent_state } from '../machine/ops/rcu-gp.ts';
@@ -91,6 +94,15 @@ export * from './mm/pt_reclaim.ts';
 export * from './mm/wp-page.ts';
 export { pagetable_dtor, ptlock_free } from './mm/ptlock.ts';
 export * from './mm/mmap.ts';
+export * from './mm/exit_mmap.ts';
+export * from './mm/folio-referenced.ts';
+export * from './mm/oom_kill.ts';
+export * from './mm/mm_all_locks.ts';
+export * from './mm/mmu_interval_notifier.ts';
+export * from './mm/mmu_notifier.ts';
+export * from './mm/mmu_notifier-2008.ts';
+export * from './mm/mmu_notifier-boot.ts';
+export type * from './mm/mmu_notifier-types.ts';
 export * from './mm/mmu_gather.ts';
 export * from './mm/mmu_gather-range.ts';
 export * from './mm/mmu_gather-tables.ts';
@@ -110,6 +122,12 @@ export * from './arch/x86/tlbstate.ts';
 export * from './arch/x86/hyperv.ts';
 export * from './arch/x86/kvm.ts';
 export * from './arch/x86/invlpgb.ts';
+export * from './drivers/gru.ts';
+export * from './drivers/mirror.ts';
+export * from './drivers/secondary-mmu.ts';
+export * from './drivers/shadow.ts';
+export * from './drivers/sva.ts';
+export * from './drivers/xpmem.ts';
 export * from './virt/kvm/emulate.ts';
 export * from './virt/kvm/steal-time.ts';
 export * from './virt/kvm/boot.ts';

@@ -130,4 +130,6 @@ export interface KernelConfig {
   readonly MAX_TABLE_BATCH: number;
   /** Pages that are collected before a flush: MMU_GATHER_BUNDLE, the batch on the stack. */
   readonly MAX_GATHER_BATCH: number;
+  /** The primary MMU tells secondary ones what it takes away; off where it is not said. */
+  readonly MMU_NOTIFIER?: boolean;
 }

@@ -223,6 +223,7 @@ const CONFIG_KEYS: readonly (keyof KernelConfig)[] = [
   'PT_RECLAIM',
   'MAX_TABLE_BATCH',
   'MAX_GATHER_BATCH',
+  'MMU_NOTIFIER',
 ];
 
 function checkConfig(
@@ -233,7 +234,8 @@ function checkConfig(
 ): void {
   for (const [key, value] of Object.entries(config)) {
     if ((CONFIG_KEYS as readonly string[]).includes(key)) {
-      checkValue(variant, key, value, spec.arch.config[key as keyof KernelConfig], site);
+      const usual = spec.arch.config[key as keyof KernelConfig] ?? false;
+      checkValue(variant, key, value, usual, site);
       continue;
     }
     refuse(

@@ -135,7 +135,8 @@ test('E109: an unknown configuration name', async () => {
     5 | export default scenario('config', {
       |                ^^^^^^^^
     note: variant 'only'; known: MMU_GATHER_RCU_TABLE_FREE,
-          MMU_GATHER_TABLE_FREE, PT_RECLAIM, MAX_TABLE_BATCH, MAX_GATHER_BATCH
+          MMU_GATHER_TABLE_FREE, PT_RECLAIM, MAX_TABLE_BATCH, MAX_GATHER_BATCH,
+          MMU_NOTIFIER
     help: did you mean 'MMU_GATHER_RCU_TABLE_FREE'?                     [E109]
     exit 2"
   `);

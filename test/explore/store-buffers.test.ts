@@ -8,6 +8,7 @@ import type { Page, Word } from '../../src/machine/memory.ts';
 import type { Steps } from '../../src/machine/op.ts';
 import { choose, join, spin_until } from '../../src/machine/ops/control.ts';
 import { access_load, access_store } from '../../src/machine/ops/access.ts';
+import { kmalloc_GFP_KERNEL, non_block_start } from '../../src/machine/ops/non-block.ts';
 import { follow_pointer } from '../../src/machine/ops/follow.ts';
 import * as locks from '../../src/machine/ops/locks.ts';
 import * as mem from '../../src/machine/ops/memory.ts';
@@ -194,6 +195,8 @@ const NONE: readonly Row[] = [
   ['set_lazy', () => tlb.set_lazy(true)],
   ['spin_until', ({ zero }) => spin_until([zero], (value) => value === 0)],
   ['choose', () => choose('it', [1, 2])],
+  ['non_block_start', () => non_block_start()],
+  ['kmalloc(GFP_KERNEL)', () => kmalloc_GFP_KERNEL()],
 ];
 
 type OnLock = (lock: Word) => Steps<unknown>;

@@ -18,6 +18,11 @@ import {
   preempt_enable,
   send_ipi,
 } from '../../src/machine/ops/processor.ts';
+import {
+  kmalloc_GFP_KERNEL,
+  non_block_end,
+  non_block_start,
+} from '../../src/machine/ops/non-block.ts';
 import { queue_callback, rcu_nest, wait_grace_period } from '../../src/machine/ops/rcu.ts';
 import { build } from '../zoo/program.ts';
 import { found } from './found.ts';
@@ -60,6 +65,35 @@ describe('sleeping where it is not allowed', () => {
       yield* preempt_enable();
     });
     expect(kinds).toEqual([ATOMIC]);
+  });
+
+  test('where somebody has said that it must not block', () => {
+    const kinds = run(function* (locks) {
+      yield* non_block_start();
+      yield* sleep(locks);
+      yield* non_block_end();
+    });
+    expect(kinds).toEqual([
+      'sleep-in-atomic: CPU0 may sleep on mutex where it must not block (non_block_start()).',
+    ]);
+    const after = run(function* (locks) {
+      yield* non_block_start();
+      yield* non_block_end();
+      yield* sleep(locks);
+    });
+    expect(after).toEqual([]);
+  });
+
+  test('by an allocation', () => {
+    const kinds = run(function* ({ lock }) {
+      yield* spin_lock(lock);
+      yield* kmalloc_GFP_KERNEL();
+      yield* spin_unlock(lock);
+    });
+    expect(kinds).toEqual([
+      'sleep-in-atomic: CPU0 may sleep on kmalloc(GFP_KERNEL) in atomic context.',
+    ]);
+    expect(run(kmalloc_GFP_KERNEL)).toEqual([]);
   });
 
   test('under a spinlock', () => {

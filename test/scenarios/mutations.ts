@@ -32,8 +32,10 @@ const HEAD = `# What each variant shows
 Every way of breaking the protocols that the scenarios know, every step-by-step schedule and every
 configuration, with the variants that show it. A correct twin stands beside each broken one. \`M\` is a
 mutation: one protection removed or one order changed. \`L\` is the schedule of a mutation, step by step.
-\`mm:C\` is a configuration with the verdict that it must have. Switches are the context switches of the
-shortest counterexample, runs what the search executed: all runs that differ.
+\`N\`, \`I\` and \`G\` are
+mutations of the notifiers of secondary MMUs. \`mm:C\` is a configuration with the verdict that it must
+have. Switches are the context switches of the shortest counterexample, runs what the search executed: all
+runs that differ.
 
 \`gracewalk check SCENARIO --variant 'NAME'\` shows any of them.
 `;
@@ -49,7 +51,12 @@ const group = (id: string): string => {
     M4: 'TLB shootdown and the paravirtual flush',
     M5: 'RCU',
   };
-  return parts[id.split('.')[0] ?? ''] ?? 'Others';
+  const letters: Readonly<Record<string, string>> = {
+    N: 'MMU notifiers',
+    I: 'Interval notifiers',
+    G: 'A device with a TLB and no tables',
+  };
+  return parts[id.split('.')[0] ?? ''] ?? letters[/^[A-Z](?=\d+$)/.exec(id)?.[0] ?? ''] ?? 'Others';
 };
 
 function row({ id }: Id, shown: Shown): string {

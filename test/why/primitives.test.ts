@@ -33,6 +33,11 @@ const NO_PROTECTION: Readonly<Record<string, readonly string[]>> = {
   'exchanges a part of an entry; the function that exchanges the whole says what that protects': [
     'xchg_low',
   ],
+  'says what its caller does, or that it may sleep: might_sleep() finds the mistake': [
+    'non_block_start',
+    'non_block_end',
+    'kmalloc_GFP_KERNEL',
+  ],
   'puts on a disk what is to be there, for those who are being protected': ['write_disk'],
   'somebody else, whom the protocol is there for': ['foreign_owner'],
 };

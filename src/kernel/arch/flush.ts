@@ -2,6 +2,7 @@ import type { Shootdown } from '../../machine/arch.ts';
 import { fn, type KernelFn } from '../../machine/fn.ts';
 import type { Steps } from '../../machine/op.ts';
 import { PAGE_SIZE } from '../mm/layout.ts';
+import { secondary_tlbs_flushed } from '../mm/mmu_notifier-hooks.ts';
 import type { Mm } from '../mm/types.ts';
 import { __flush_tlb_range } from './arm64/tlbflush.ts';
 import { radix__tlb_flush } from './powerpc/radix-tlb.ts';
@@ -40,6 +41,7 @@ export const flush_tlb_mm_range = fn(
     tlb_level: number | null = null,
   ): Steps<void> {
     yield* BY[mm.kernel.arch.flush](mm, start, end, freed_tables, tlb_level);
+    yield* secondary_tlbs_flushed(mm, start, end);
   },
   { hidden: true, protects: { what: 'flush_tlb_mm_range()' } },
 );

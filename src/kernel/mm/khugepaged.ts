@@ -9,6 +9,7 @@ import { smp_wmb } from '../../machine/ops/store-buffer.ts';
 import { folio_trylock, folio_unlock } from './filemap.ts';
 import { pgtable_trans_huge_deposit } from './huge_memory.ts';
 import { PAGE_SIZE } from './layout.ts';
+import { invalidation_begins, invalidation_ends } from './mmu_notifier-hooks.ts';
 import { tlb_remove_table_sync_one } from './mmu_gather-tables.ts';
 import { folio_put, folio_ref_count, memcpy_from_page, memcpy_to_page } from './page-ref.ts';
 import { pte_lockptr } from './pgtable-generic.ts';
@@ -76,6 +77,11 @@ function rangeOf(mm: Mm, address: number): { readonly base: number; readonly map
   return { base, mapped: mm.mapped.filter((at) => at >= base && at < base + size) };
 }
 
+function hugeRange(mm: Mm, address: number): readonly [start: number, end: number] {
+  const { base } = rangeOf(mm, address);
+  return [base, base + 2 ** (mm.kernel.arch.levels[1]?.shift ?? 0)];
+}
+
 /** Locks the small pages, or says which was in the way: null. The table is detached, its lock held. */
 const __collapse_huge_page_isolate = fn(function* __collapse_huge_page_isolate(
   mm: Mm,
@@ -134,11 +140,13 @@ export const collapse_huge_page = fn(function* collapse_huge_page(
   let collapsed = false;
   if (pmdp) {
     yield* down_write(vma.rwsem); // anon_vma_lock_write()
+    const range = yield* invalidation_begins(mm, ...hugeRange(mm, address));
     const pmd_ptl = pmd_lockptr(mm, pmdp);
     yield* spin_lock(pmd_ptl);
     yield* entry_suspended(pmdp);
     const pmd = yield* pmdp_collapse_flush(mm, address, pmdp);
     yield* spin_unlock(pmd_ptl);
+    yield* invalidation_ends(range);
     yield* tlb_remove_table_sync_one(mm); // walks that began before the PMD entry was cleared are over
 
     const ptl = pte_lockptr(mm, pmd);

@@ -3,6 +3,7 @@ import type { Steps } from '../../machine/op.ts';
 import { down_read, up_read } from '../../machine/ops/locks.ts';
 import { unmap_vmas } from './memory.ts';
 import { tlb_finish_mmu, tlb_gather_mmu } from './mmu_gather.ts';
+import { invalidation_begins, invalidation_ends } from './mmu_notifier-hooks.ts';
 import type { Mm } from './types.ts';
 
 /**
@@ -31,6 +32,8 @@ const zap_page_range_single = fn(function* zap_page_range_single(
   end: number,
 ): Steps<void> {
   const tlb = yield* tlb_gather_mmu(mm);
+  const range = yield* invalidation_begins(mm, start, end);
   yield* unmap_vmas(tlb, start, end, { reclaim_pt: mm.kernel.config.PT_RECLAIM });
+  yield* invalidation_ends(range);
   yield* tlb_finish_mmu(tlb);
 });

@@ -3,6 +3,7 @@ import type { Steps } from '../../machine/op.ts';
 import { down_write, up_write } from '../../machine/ops/locks.ts';
 import { free_pgtables, unmap_vmas } from './memory.ts';
 import { tlb_finish_mmu, tlb_gather_mmu } from './mmu_gather.ts';
+import { invalidation_begins, invalidation_ends } from './mmu_notifier-hooks.ts';
 import type { Mm } from './types.ts';
 
 /**
@@ -22,7 +23,9 @@ export const munmap = fn(function* munmap(mm: Mm, addr: number, len: number): St
 
 const unmap_region = fn(function* unmap_region(mm: Mm, start: number, end: number): Steps<void> {
   const tlb = yield* tlb_gather_mmu(mm);
+  const range = yield* invalidation_begins(mm, start, end); // in unmap_vmas()
   yield* unmap_vmas(tlb, start, end);
+  yield* invalidation_ends(range);
   yield* free_pgtables(tlb, start, end);
   yield* tlb_finish_mmu(tlb);
 });

@@ -3,6 +3,7 @@ import { fn, leaf } from '../../machine/fn.ts';
 import type { Steps } from '../../machine/op.ts';
 import { down_write, up_write } from '../../machine/ops/locks.ts';
 import { xchg_entry } from '../../machine/ops/memory.ts';
+import { invalidation_begins, invalidation_ends } from './mmu_notifier-hooks.ts';
 import { tlb_found_cleared, tlb_remove_tlb_entry } from './mmu_gather-range.ts';
 import { tlb_finish_mmu, tlb_gather_mmu } from './mmu_gather.ts';
 import { pte_offset_map_lock, pte_unmap_unlock } from './pgtable-generic.ts';
@@ -57,6 +58,7 @@ export const mprotect = fn(function* mprotect(
 ): Steps<void> {
   yield* down_write(mm.mmap_lock);
   const tlb = yield* tlb_gather_mmu(mm);
+  const range = yield* invalidation_begins(mm, addr, addr + PAGE_SIZE); // change_pmd_range()
   const locked = yield* pte_offset_map_lock(mm, pmdp, addr);
   if (locked) {
     const { ptep, ptl } = locked;
@@ -70,6 +72,7 @@ export const mprotect = fn(function* mprotect(
     }
     yield* pte_unmap_unlock(ptl);
   }
+  yield* invalidation_ends(range);
   yield* tlb_finish_mmu(tlb);
   yield* up_write(mm.mmap_lock);
 });

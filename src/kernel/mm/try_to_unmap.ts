@@ -9,6 +9,7 @@ import { flush_tlb_mm_range } from '../arch/flush.ts';
 import { PAGE_MAPPING_ANON } from './filemap.ts';
 import { folio_mapping } from './gup-folio.ts';
 import { PAGE_SIZE } from './layout.ts';
+import { invalidation_begins, invalidation_ends } from './mmu_notifier-hooks.ts';
 import { folio_put, folio_ref_count } from './page-ref.ts';
 import { ptep_get_and_clear, pte_page, set_pte_at } from './pgtable.ts';
 import { pte_unmap_unlock, ptep_clear_flush } from './pgtable-generic.ts';
@@ -89,20 +90,32 @@ export const try_to_unmap_one = fn(function* try_to_unmap_one(
   deferred: Deferred[],
 ): Steps<boolean> {
   const { mm, address } = place;
-  const found = yield* page_vma_mapped_walk(page, place);
-  if (!found) return true;
-  yield* ptep_get_and_clear(found.ptep);
-  deferred.push({ mm, address });
-  yield* set_tlb_ubc_flush_pending(mm);
-  const isAnon = ((yield* folio_mapping(mm, page)) & PAGE_MAPPING_ANON) !== 0;
-  const gone = !isAnon || (yield* try_to_discard(place, page, found));
-  if (gone) {
-    yield* folio_remove_rmap_pte(mm, page);
-    yield* folio_put(page);
-  }
-  yield* pte_unmap_unlock(found.ptl);
+  const range = yield* invalidation_begins(mm, address, address + PAGE_SIZE);
+  const gone = yield* try_to_unmap_found(page, place, deferred);
+  yield* invalidation_ends(range);
   return gone;
 });
+
+/** What it does between the start and the end of the invalidation. */
+const try_to_unmap_found = fn(
+  function* try_to_unmap_found(page: Page, place: RmapPlace, deferred: Deferred[]): Steps<boolean> {
+    const { mm, address } = place;
+    const found = yield* page_vma_mapped_walk(page, place);
+    if (!found) return true;
+    yield* ptep_get_and_clear(found.ptep);
+    deferred.push({ mm, address });
+    yield* set_tlb_ubc_flush_pending(mm);
+    const isAnon = ((yield* folio_mapping(mm, page)) & PAGE_MAPPING_ANON) !== 0;
+    const gone = !isAnon || (yield* try_to_discard(place, page, found));
+    if (gone) {
+      yield* folio_remove_rmap_pte(mm, page);
+      yield* folio_put(page);
+    }
+    yield* pte_unmap_unlock(found.ptl);
+    return gone;
+  },
+  { hidden: true, onBehalf: true },
+);
 
 /** try_to_unmap() with TTU_BATCH_FLUSH; returns the flushes that are due. */
 export const try_to_unmap = fn(function* try_to_unmap(mm: Mm, page: Page): Steps<Deferred[]> {
@@ -117,13 +130,16 @@ export const try_to_migrate_one = fn(function* try_to_migrate_one(
   place: RmapPlace,
 ): Steps<boolean> {
   const { mm, address } = place;
+  const range = yield* invalidation_begins(mm, address, address + PAGE_SIZE);
   const found = yield* page_vma_mapped_walk(page, place);
-  if (!found) return true;
-  const pte = yield* ptep_clear_flush(mm, address, found.ptep);
-  yield* set_pte_at(found.ptep, make_migration_entry(mm, pte_page(pte)));
-  yield* folio_remove_rmap_pte(mm, page);
-  yield* folio_put(page);
-  yield* pte_unmap_unlock(found.ptl);
+  if (found) {
+    const pte = yield* ptep_clear_flush(mm, address, found.ptep);
+    yield* set_pte_at(found.ptep, make_migration_entry(mm, pte_page(pte)));
+    yield* folio_remove_rmap_pte(mm, page);
+    yield* folio_put(page);
+    yield* pte_unmap_unlock(found.ptl);
+  }
+  yield* invalidation_ends(range);
   return true;
 });
 

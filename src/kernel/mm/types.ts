@@ -1,6 +1,7 @@
 import type { ArchDescriptor, KernelConfig } from '../../machine/arch.ts';
 import type { Entry, EntryPointer, Page, PageFields, Word } from '../../machine/memory.ts';
 import type { AddressSpace } from './filemap.ts';
+import type { MmNotifiers } from './mmu_notifier-types.ts';
 import type { Ptlocks } from './ptlock.ts';
 import type { RmapPlace } from './rmap.ts';
 
@@ -98,6 +99,8 @@ export interface Mm {
   readonly vmas: readonly Vma[];
   /** Spinlocks of the page-table pages, by the table's frame (split ptlocks: ptdesc->ptl). */
   readonly ptl: ReadonlyMap<number, Word>;
+  /** With CONFIG_MMU_NOTIFIER. */
+  readonly notifiers?: MmNotifiers;
 }
 
 export type Pmd = Entry;

@@ -7,6 +7,7 @@ import { flush_tlb_page } from '../arch/flush.ts';
 import { vmf_pte_same } from './fault.ts';
 import { PAGE_SIZE } from './layout.ts';
 import { tlb_flush_range } from './mmu_gather-range.ts';
+import { invalidation_begins, invalidation_ends } from './mmu_notifier-hooks.ts';
 import { mm_tlb_flush_pending, tlb_finish_mmu, tlb_gather_mmu } from './mmu_gather.ts';
 import { folio_put, memcpy_from_page, memcpy_to_page } from './page-ref.ts';
 import { pte_offset_map_lock, pte_unmap_unlock, ptep_clear_flush } from './pgtable-generic.ts';
@@ -90,19 +91,43 @@ export const wp_page_copy = fn(function* wp_page_copy(
   const old = pte_page(orig_pte);
   const copy = yield* alloc_page();
   yield* memcpy_to_page(copy, 0, yield* memcpy_from_page(old, 0));
-  const pmdp = yield* mm_find_pmd(mm, addr);
-  const locked = pmdp && (yield* pte_offset_map_lock(mm, pmdp, addr));
-  if (!locked) return false;
-  const isSame = yield* vmf_pte_same(locked.ptep, orig_pte);
-  if (isSame) {
-    yield* ptep_clear_flush(mm, addr, locked.ptep);
-    yield* folio_add_rmap_pte(mm, copy);
-    yield* set_pte_at(locked.ptep, pte_of(mm, copy, { writable: true }));
-    yield* folio_remove_rmap_pte(mm, old);
-  }
-  yield* pte_unmap_unlock(locked.ptl);
+  const range = yield* invalidation_begins(mm, addr, addr + PAGE_SIZE);
+  const isSame = yield* replace_by_copy(mm, addr, orig_pte, copy);
+  yield* invalidation_ends(range);
   yield* folio_put(isSame ? old : copy);
   return isSame;
+});
+
+/** Maps the copy, if the entry is still what it was. */
+export const replace_by_copy = fn(
+  function* replace_by_copy(mm: Mm, addr: number, orig_pte: Pte, copy: Page): Steps<boolean> {
+    const pmdp = yield* mm_find_pmd(mm, addr);
+    const locked = pmdp && (yield* pte_offset_map_lock(mm, pmdp, addr));
+    if (!locked) return false;
+    const isSame = yield* vmf_pte_same(locked.ptep, orig_pte);
+    if (isSame) {
+      yield* ptep_clear_flush(mm, addr, locked.ptep);
+      yield* folio_add_rmap_pte(mm, copy);
+      yield* set_pte_at(locked.ptep, pte_of(mm, copy, { writable: true }));
+      yield* folio_remove_rmap_pte(mm, pte_page(orig_pte));
+    }
+    yield* pte_unmap_unlock(locked.ptl);
+    return isSame;
+  },
+  { hidden: true, onBehalf: true },
+);
+
+/** wp_page_reuse(): the page is nobody else's, so the entry may as well permit writing. */
+export const wp_page_reuse = fn(function* wp_page_reuse(mm: Mm, addr: number): Steps<void> {
+  const pmdp = yield* mm_find_pmd(mm, addr);
+  const locked = pmdp && (yield* pte_offset_map_lock(mm, pmdp, addr));
+  if (!locked) return;
+  const pte = yield* ptep_get(locked.ptep);
+  if (pte.present && !pte.writable) {
+    yield* set_pte_at(locked.ptep, pte_of(mm, pte_page(pte), { writable: true }));
+    yield* flush_tlb_page(mm, addr); // a stale read-only translation would fault again (arm64)
+  }
+  yield* pte_unmap_unlock(locked.ptl);
 });
 
 const alloc_page = fn(

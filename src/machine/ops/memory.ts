@@ -100,6 +100,11 @@ const addUnlessOp = defineOp('add_unless', {
   describe: (_m, _who, _args, value) => ({ comment: value === true ? 'true' : 'false' }),
 });
 
+/** One load, for functions that are leaves themselves. */
+export function* read_word(word: Word): Steps<number> {
+  return yield* perform(readOp, [word]);
+}
+
 /** One store, for functions that are leaves themselves. */
 export function* write_word(word: Word, value: number): Steps<void> {
   yield* perform(writeOp, [word, value]);

@@ -72,8 +72,8 @@ function sectionsAt(m: Machine, { sections }: Domain, actor: number, index: numb
   let own = sections.get(actor);
   if (!own) sections.set(actor, (own = []));
   return (own[index] ??= {
-    entered: cells.allocate(),
-    ended: cells.allocate(),
+    entered: cells.tally(),
+    ended: cells.tally(),
     left: cells.allocate(),
   });
 }

@@ -1,0 +1,95 @@
+// A subscriber on another machine: invalidating takes a message and its answer.  Where may it be called?
+// linux v6.12 mm/mmu_notifier.c; 2008 thread of the mmu-notifier-core patches (XPMEM).
+import { entered, fails, only, patch, returned, safe, scenario, type Machine } from 'gracewalk';
+import { x86_64 } from 'gracewalk/arch';
+import {
+  PAGE_SIZE,
+  device_load,
+  madvise_dontneed,
+  mmu_notifier_unregister,
+  new_mm,
+  new_mmu_notifier,
+  new_page,
+  new_xpmem,
+  rcu_read_lock,
+  registered,
+  srcu_read_lock,
+  xpmem_invalidate,
+  xpmem_ops,
+  xpmem_partition,
+  type Mm,
+  type MmuNotifier,
+  type Xpmem,
+} from 'gracewalk/linux';
+
+const ADDR = 0x1000;
+
+interface State {
+  readonly mm: Mm;
+  readonly xpmem: Xpmem;
+  readonly mn: MmuNotifier;
+}
+
+const zap = ({ mm }: State) => madvise_dontneed(mm, ADDR, PAGE_SIZE);
+
+/** Two who take the page away, and nobody who answers. */
+const TWO = { CPU0: zap, CPU1: zap };
+
+export default scenario<State>('mmu-notifier-sleeping', {
+  machine: x86_64({ cpus: 3 }),
+  config: { MMU_NOTIFIER: true },
+
+  setup(m: Machine) {
+    const X = new_page(m, 'X');
+    const mm = new_mm(m, 'mm', { [ADDR]: X }, { on: [] });
+    const xpmem = new_xpmem(m, mm, 'xpmem', { mapped: { [ADDR]: X } });
+    const mn = registered(m, new_mmu_notifier(m, mm, 'xpmem->mmu_notifier', xpmem_ops(xpmem)));
+    return { mm, xpmem, mn };
+  },
+
+  run: {
+    CPU0: zap,
+    CPU1: ({ xpmem }) => xpmem_partition(xpmem, ADDR),
+    CPU2: ({ xpmem }) => device_load(xpmem, ADDR),
+  },
+
+  sometimes: {
+    'the other side is asked': entered('CPU0', xpmem_invalidate),
+    'it has used the page before': only(['srcu'], returned(device_load, 0n)),
+    'it finds the page gone': only(['srcu'], returned(device_load, null)),
+  },
+
+  variants: {
+    srcu: safe({ shows: ['N8'] }),
+    // N8: the walk of the list is a section in which nobody may sleep.
+    rcu: fails('sleep-in-atomic', {
+      shows: ['N8'],
+      machine: x86_64({ cpus: 2 }),
+      run: TWO,
+      patches: [
+        patch(srcu_read_lock, function* () {
+          yield* rcu_read_lock();
+          return 0;
+        }),
+      ],
+    }),
+    // N8: a method that unregisters waits for the section that it is called in.
+    'unregisters from its method': fails('deadlock', {
+      shows: ['N8'],
+      machine: x86_64({ cpus: 2 }),
+      run: TWO,
+      setup(m: Machine) {
+        const X = new_page(m, 'X');
+        const mm = new_mm(m, 'mm', { [ADDR]: X }, { on: [] });
+        const xpmem = new_xpmem(m, mm, 'xpmem');
+        const mn = new_mmu_notifier(m, mm, 'xpmem->mmu_notifier', {
+          *invalidate_range_start(self) {
+            yield* mmu_notifier_unregister(self);
+            return true;
+          },
+        });
+        return { mm, xpmem, mn: registered(m, mn) };
+      },
+    }),
+  },
+});

@@ -62,6 +62,11 @@ export function is_shadow_present_pte(kvm: SpteFormat, spte: Spte): boolean {
   return (spte.bits & masks_of(kvm).present) !== 0n;
 }
 
+/** The bits that name its page: also of an entry whose access is tracked, which hardware sees as not present. */
+export function spte_pfn_bits({ bits }: Spte): bigint {
+  return bits & (((1n << 52n) - 1n) ^ 0xfffn);
+}
+
 export function is_large_pte(kvm: SpteFormat, spte: Spte): boolean {
   return (spte.bits & masks_of(kvm).large) !== 0n;
 }

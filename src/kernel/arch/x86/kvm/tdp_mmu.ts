@@ -15,6 +15,7 @@ import {
   is_frozen_spte,
   is_last_spte,
   is_shadow_present_pte,
+  spte_pfn_bits,
   kvm_tdp_mmu_read_spte,
   kvm_tdp_mmu_write_spte_atomic,
   __kvm_tdp_mmu_write_spte,
@@ -120,7 +121,7 @@ export const handle_changed_spte = fn(function* handle_changed_spte(
   }
   if (!is_shadow_present_pte(kvm, old_spte)) return;
   // BUG(): a guest frame goes from page to page only by way of nothing, and a flush.
-  const moved = is_present && new_spte.frame !== old_spte.frame;
+  const moved = is_present && spte_pfn_bits(new_spte) !== spte_pfn_bits(old_spte);
   yield* bug_on(moved, `gfn ${gfn}`, `gfn ${gfn} goes from one page to another without a flush.`);
   if (!is_dirty_spte(kvm, old_spte)) return;
   if (is_present && is_dirty_spte(kvm, new_spte)) return;

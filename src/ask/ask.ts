@@ -168,12 +168,12 @@ class Ask {
     return question;
   }
 
-  /** A violated invariant is seen only with its observer. */
+  /** A violated invariant is seen only with its observer; what a check of the protocol's finds, without. */
   private observations(items: readonly Item[]): (Observation | undefined)[] {
     const asks = items.some(
       ({ row }) => 'violation' in row.cell && row.cell.violation === 'property',
     );
-    return asks ? this.invariants() : [undefined];
+    return asks ? [...this.invariants(), undefined] : [undefined];
   }
 
   private invariants(): Observation[] {

@@ -52,8 +52,8 @@ export class Pattern {
     this.machine = machine;
     this.items = items;
     this.once = once;
-    this.cell = machine.cells.allocate();
-    this.seenBefore = machine.cells.allocate();
+    this.cell = machine.cells.tally();
+    this.seenBefore = machine.cells.tally();
     this.byColumn = new Map();
     for (const [at, { column }] of items.entries()) {
       if (column !== null) this.byColumn.set(column, [...(this.byColumn.get(column) ?? []), at]);

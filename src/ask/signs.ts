@@ -53,7 +53,9 @@ export function signsOf(machine: Machine, step: ExecutedStep): readonly Sign[] {
     violations: machine.found.map(({ kind }) => kind),
     ghost: op.def.ghost === true || who.kind === 'observer',
   };
-  return [...shape.enters, does, ...(after === before ? [] : returnsOf(after))];
+  // An event is drawn without the functions around it: they come with the next statement.
+  const enters = does.event === null ? [] : shape.enters;
+  return [...shape.enters, does, ...enters, ...(after === before ? [] : returnsOf(after))];
 }
 
 function shapeOf(node: TrieNode): Shape {

@@ -55,7 +55,7 @@ const unmappedOp = defineOp('gfns_unmapped', {
     }
     return undefined;
   },
-  describe: (_m, _who, [, , , when]) => ({ event: when }),
+  describe: (_m, _who, [, , , when]) => ({ comment: when }),
   ghost: true,
 });
 
@@ -78,7 +78,7 @@ const bugOp = defineOp('bug_on', {
     violate(m, who.name, object, message);
     return undefined;
   },
-  describe: () => ({ event: 'BUG_ON()' }),
+  describe: () => ({ comment: 'BUG_ON()' }),
   ghost: true,
 });
 
@@ -91,7 +91,7 @@ const ownedOp = defineOp('page_is_owned', {
   ordering: 'none',
   exec: (m, who, [page, what]: [Page, string]) =>
     m.dereference(who, page.frame, page.generation, what),
-  describe: (_m, _who, [, what]) => ({ event: `uses ${what}` }),
+  describe: (_m, _who, [, what]) => ({ comment: `uses ${what}` }),
   ghost: true,
 });
 

@@ -121,7 +121,8 @@ export const handle_changed_spte = fn(function* handle_changed_spte(
   }
   if (!is_shadow_present_pte(kvm, old_spte)) return;
   // BUG(): a guest frame goes from page to page only by way of nothing, and a flush.
-  const moved = is_present && spte_pfn_bits(new_spte) !== spte_pfn_bits(old_spte);
+  const maps = is_present && is_last_spte(kvm, new_spte, level);
+  const moved = maps && spte_pfn_bits(new_spte) !== spte_pfn_bits(old_spte);
   yield* bug_on(moved, `gfn ${gfn}`, `gfn ${gfn} goes from one page to another without a flush.`);
   if (!is_dirty_spte(kvm, old_spte)) return;
   if (is_present && is_dirty_spte(kvm, new_spte)) return;

@@ -61,7 +61,7 @@ export default scenario<State>('host-flush-rule', {
 
   variants: {
     'flush before the unlock': safe({ shows: ['K10'] }),
-    // Only notifiers may put it off: the page is not freed before they return.
+    // A notifier that is alone may put it off: the page is not freed before it returns (two: two-notifiers).
     'notifier flushes after the unlock': safe({
       patches: [
         patch(kvm_mmu_notifier_invalidate_range_start, function* (kvm, start, end) {

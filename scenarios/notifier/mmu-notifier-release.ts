@@ -14,6 +14,7 @@ import {
 import { x86_64 } from 'gracewalk/arch';
 import {
   exit_mmap,
+  flush_secondary_tlb,
   hlist_unhashed_lockless,
   is_dead,
   mmu_notifier_unregister,
@@ -25,7 +26,11 @@ import {
   shadow_fault,
   shadow_ops,
   shadow_release,
+  shadow_zap_range,
+  spin_lock,
+  spin_unlock,
   synchronize_srcu,
+  xchg,
   type Mm,
   type MmuNotifier,
   type Shadow,
@@ -44,6 +49,15 @@ const EXIT = ({ mm }: State) => exit_mmap(mm);
 
 /** The device faults, at any moment before its file is closed. */
 const FAULTS = { CPU0: ({ shadow }: State) => shadow_fault(shadow, ADDR), CPU1: EXIT };
+
+/** A driver whose release() does its work once: who comes second leaves at once. */
+const RELEASE_ONCE = patch(shadow_release, function* (shadow) {
+  if ((yield* xchg(shadow.dead, 1)) === 1) return;
+  yield* spin_lock(shadow.mmu_lock);
+  const zapped = yield* shadow_zap_range(shadow, 0, Number.MAX_SAFE_INTEGER);
+  if (zapped) yield* flush_secondary_tlb(shadow);
+  yield* spin_unlock(shadow.mmu_lock);
+});
 
 export default scenario<State>('mmu-notifier-release', {
   machine: x86_64({ cpus: 2 }),
@@ -71,11 +85,11 @@ export default scenario<State>('mmu-notifier-release', {
   },
 
   variants: {
-    unregister: safe({ shows: ['N6'] }),
-    // exit_mmap() finds the list empty while unregister() is still in release().
+    unregister: safe({ shows: ['N6'], patches: [RELEASE_ONCE] }),
+    // exit_mmap() finds that unregister() has called release() already, and does not wait until it is over.
     'unregister, not waited for': fails('stale-translation', {
       shows: ['N6'],
-      patches: [patch(synchronize_srcu, nop)],
+      patches: [RELEASE_ONCE, patch(synchronize_srcu, nop)],
     }),
     // After release() nobody is told of anything: it must leave nothing that maps pages again.
     fault: safe({ run: FAULTS }),

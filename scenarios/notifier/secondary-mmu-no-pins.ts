@@ -150,7 +150,6 @@ export default scenario<State>('secondary-mmu-no-pins', {
     'reclaim, not told': fails('stale-translation', { ...RECLAIM, patches: NOT_TOLD }),
     'migrate, not told': fails('stale-translation', { ...MIGRATE, patches: NOT_TOLD }),
     'collapse, not told': fails('stale-translation', { ...COLLAPSE, patches: NOT_TOLD }),
-    // In a method the flush may come after the lock: see shadow_invalidate_range_start().
     'dropped, flushed under the lock': safe(dropped_by(drops)),
     // Anywhere else it may not: the method finds the entry gone, and waits for nobody.
     'dropped, flushed after the lock': fails('stale-translation', dropped_by(drops_late)),

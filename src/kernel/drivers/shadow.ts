@@ -61,7 +61,10 @@ export function new_shadow(
   });
 }
 
-/** Takes a range away; the flush may come after the lock, because the pages stay until this returns. */
+/**
+ * Takes a range away. The flush belongs under the same lock: another notifier that finds the entries gone takes
+ * them for flushed, and its pages are freed (two-notifiers shows it).
+ */
 export const shadow_zap_range = fn(
   function* shadow_zap_range(shadow: Shadow, start: number, end: number): Steps<boolean> {
     let zapped = false;
@@ -80,9 +83,8 @@ export const shadow_invalidate_range_start = fn(function* shadow_invalidate_rang
 ): Steps<boolean> {
   yield* spin_lock(shadow.mmu_lock);
   yield* WRITE_ONCE(shadow.in_progress, (yield* READ_ONCE(shadow.in_progress)) + 1);
-  const zapped = yield* shadow_zap_range(shadow, start, end);
+  if (yield* shadow_zap_range(shadow, start, end)) yield* flush_secondary_tlb(shadow);
   yield* spin_unlock(shadow.mmu_lock);
-  if (zapped) yield* flush_secondary_tlb(shadow);
   return true;
 });
 
@@ -101,8 +103,8 @@ export const shadow_release = fn(function* shadow_release(shadow: Shadow): Steps
   yield* spin_lock(shadow.mmu_lock);
   yield* WRITE_ONCE(shadow.dead, 1);
   const zapped = yield* shadow_zap_range(shadow, 0, Number.MAX_SAFE_INTEGER);
-  yield* spin_unlock(shadow.mmu_lock);
   if (zapped) yield* flush_secondary_tlb(shadow);
+  yield* spin_unlock(shadow.mmu_lock);
 });
 
 /** Was a page of the range used? Under the primary MMU's page-table lock. */

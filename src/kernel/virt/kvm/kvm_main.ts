@@ -33,8 +33,9 @@ import { kvm_flush_remote_tlbs } from './vcpu.ts';
  * What it needs: count and removal are one critical section; the sequence goes up no later than the count goes
  * down; it is read before the tables are looked at; removal and flush are over when start returns; start and end
  * find the same memslots (memslots.ts); and whoever else removes entries flushes before it drops mmu_lock.
- * The last: a notifier that finds an entry gone takes it for flushed, and its page is freed. Only the notifier
- * itself may flush later, because the page is not freed before it returns.
+ * The last: a notifier that finds an entry gone takes it for flushed, and its page is freed. A notifier that is
+ * alone may itself flush later, because the page is not freed before it returns; of two at once the second may not
+ * find what the first has removed and not yet flushed (the scenario two-notifiers).
  *
  * Assumes: host addresses in one address space; notifiers that may sleep.
  *

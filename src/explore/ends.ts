@@ -2,7 +2,7 @@ import type { Actor } from '../machine/actor.ts';
 import type { TrieNode } from '../machine/coroutine.ts';
 import { TASK, isOut, type Cpu } from '../machine/cpu.ts';
 import type { ActorResult } from '../machine/machine.ts';
-import { isRetry } from '../machine/ops/retry.ts';
+import { isByChance, isRetry } from '../machine/ops/retry.ts';
 import type { Violation } from '../machine/violation.ts';
 import type { Run, RunEnding } from './run.ts';
 
@@ -79,7 +79,8 @@ export function waiting(run: Run): Waiting[] {
     const reason = paused
       ? withoutCpu(run, cpu, who)
       : (node.op.def.waitsFor?.(machine, who, node.op.args) ?? node.op.def.name);
-    list.push({ name: who.name, what: reason, retries: !paused && isRetry(node.op.def) });
+    const retries = !paused && isRetry(node.op.def) && !isByChance(node.op);
+    list.push({ name: who.name, what: reason, retries });
   });
   return list;
 }

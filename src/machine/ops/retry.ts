@@ -14,11 +14,14 @@ import { defineOp, perform, type Op, type Steps } from '../op.ts';
  *
  * What a round has learned is what the steps that told it something have read, each cell with the value that it
  * had at first; of a reference count, whether there are any. What the round has changed itself, and not back,
- * counts as a change: the next round finds it different. A lock that was waited for, or a store, tells
- * nothing: two loops that take one lock in turn must not wake each other for ever. Counts that only go up
- * (quiescent states, store buffers) are nothing that a round could find again. A round that has seen two
- * values of one cell, or whose own change somebody has taken back, is not what the next one will be: it does not
- * wait.
+ * counts as a change: the next round finds it different. So does a change of what the round has stored, which the
+ * next one stores again. A lock that was waited for tells nothing: two loops that take one lock in turn must not
+ * wake each other for ever. Counts that only go up (quiescent states, store buffers) are nothing that a round
+ * could find again. A round that has seen two values of one cell, or whose own change somebody has taken back, is
+ * not what the next one will be: it does not wait.
+ *
+ * Assumes: nobody lives by what a round does in passing, and undoes: that a lock was held for a moment, as a
+ * trylock would see it; under TSO, a store of the round that another has overwritten since.
  *
  * If the run ends with somebody waiting so, nobody is left who could change anything: a livelock, found as such.
  */

@@ -98,12 +98,20 @@ function* ok(): Steps<boolean> {
   return true;
 }
 
-/** Tells those whose start went well that it is over: one of the others could not. */
-export const mn_hlist_undo = fn(
-  function* mn_hlist_undo(range: MmuNotifierRange): Steps<void> {
+/** Tells the subscriptions that have an `end` that it is over. */
+const mn_hlist_invalidate_end = fn(
+  function* mn_hlist_invalidate_end(range: MmuNotifierRange): Steps<void> {
     yield* for_each_subscription(range.mm, function* (mn) {
       if (mn.ops.invalidate_range_end) yield* mn.ops.invalidate_range_end(mn, range);
     });
+  },
+  { hidden: true },
+);
+
+/** One of them could not begin (it has no `end` then): takes back the starts of the others. */
+export const mn_hlist_undo = fn(
+  function* mn_hlist_undo(range: MmuNotifierRange): Steps<void> {
+    yield* mn_hlist_invalidate_end(range);
   },
   { hidden: true },
 );
@@ -142,10 +150,7 @@ export const __mmu_notifier_invalidate_range_end = fn(
   function* __mmu_notifier_invalidate_range_end(range: MmuNotifierRange): Steps<void> {
     const { subs } = notifiers_of(range.mm);
     if ((yield* READ_ONCE(subs.has_itree)) === 1) yield* mn_itree_inv_end(range.mm);
-    if (!(yield* hlist_first(listOf(range.mm)))) return;
-    yield* for_each_subscription(range.mm, function* (mn) {
-      if (mn.ops.invalidate_range_end) yield* mn.ops.invalidate_range_end(mn, range);
-    });
+    if (yield* hlist_first(listOf(range.mm))) yield* mn_hlist_invalidate_end(range);
   },
   { hidden: true },
 );
@@ -157,6 +162,21 @@ export const mmu_notifier_invalidate_range_end = fn(function* mmu_notifier_inval
   if (yield* mm_has_notifiers(range.mm)) yield* __mmu_notifier_invalidate_range_end(range);
 });
 
+/** Does one of them say yes? All are asked, or none behind the first who does. */
+function* any_young(
+  mm: Mm,
+  ask: (mn: MmuNotifier) => Steps<boolean> | undefined,
+  stops = false,
+): Steps<boolean> {
+  let young = false;
+  yield* for_each_subscription(mm, function* (mn) {
+    if (young && stops) return;
+    const asked = ask(mn);
+    if (asked && (yield* asked)) young = true;
+  });
+  return young;
+}
+
 /** Was one of the pages used through a secondary MMU? Takes the marks, and flushes. */
 export const mmu_notifier_clear_flush_young = fn(function* mmu_notifier_clear_flush_young(
   mm: Mm,
@@ -164,11 +184,7 @@ export const mmu_notifier_clear_flush_young = fn(function* mmu_notifier_clear_fl
   end: number,
 ): Steps<boolean> {
   if (!(yield* mm_has_notifiers(mm))) return false;
-  let young = false;
-  yield* for_each_subscription(mm, function* (mn) {
-    if (mn.ops.clear_flush_young && (yield* mn.ops.clear_flush_young(mn, start, end))) young = true;
-  });
-  return young;
+  return yield* any_young(mm, (mn) => mn.ops.clear_flush_young?.(mn, start, end));
 });
 
 /** The same without the flush: a page that is used through a stale mark-bearing translation looks old. */
@@ -178,11 +194,7 @@ export const mmu_notifier_clear_young = fn(function* mmu_notifier_clear_young(
   end: number,
 ): Steps<boolean> {
   if (!(yield* mm_has_notifiers(mm))) return false;
-  let young = false;
-  yield* for_each_subscription(mm, function* (mn) {
-    if (mn.ops.clear_young && (yield* mn.ops.clear_young(mn, start, end))) young = true;
-  });
-  return young;
+  return yield* any_young(mm, (mn) => mn.ops.clear_young?.(mn, start, end));
 });
 
 /** The same without taking anything: the first who says yes is enough. */
@@ -191,11 +203,7 @@ export const mmu_notifier_test_young = fn(function* mmu_notifier_test_young(
   addr: number,
 ): Steps<boolean> {
   if (!(yield* mm_has_notifiers(mm))) return false;
-  let young = false;
-  yield* for_each_subscription(mm, function* (mn) {
-    if (!young && mn.ops.test_young && (yield* mn.ops.test_young(mn, addr))) young = true;
-  });
-  return young;
+  return yield* any_young(mm, (mn) => mn.ops.test_young?.(mn, addr), true);
 });
 
 /** Devices that walk the CPU's tables: part of every TLB flush. Under page-table locks. */

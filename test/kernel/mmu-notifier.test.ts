@@ -213,6 +213,29 @@ test('a start that is refused is taken back from those who have an end', () => {
   expect(results([body], refusing)).toEqual(['false 1,1,0,0']);
 });
 
+test('and so is what interval notifiers have begun', () => {
+  const refusing = (m: Machine): State => {
+    const s = setup(m);
+    const length = PAGE_SIZE;
+    linux.inserted(m, linux.new_mirror(m, s.mm, 'gpu', { start: ADDR, length }).sub);
+    const ops: MmuNotifierOps = {
+      *invalidate_range_start() {
+        return false;
+      },
+    };
+    linux.registered(m, new_mmu_notifier(m, s.mm, 'refuses', ops));
+    return s;
+  };
+  const body = function* (s: State): Steps<string> {
+    const { subs } = notifiers_of(s.mm);
+    const range = mmu_notifier_range_init(s.mm, ADDR, ADDR + PAGE_SIZE, false);
+    const started = yield* mmu_notifier_invalidate_range_start(range);
+    const active = yield* READ_ONCE(subs.active_invalidate_ranges);
+    return `${started} ${active} ${(yield* READ_ONCE(subs.invalidate_seq)) % 2}`;
+  };
+  expect(results([body], refusing)).toEqual(['false 0 0']);
+});
+
 describe('aging', () => {
   const { folio_referenced, new_shadow, shadow_ops, device_load } = linux;
 

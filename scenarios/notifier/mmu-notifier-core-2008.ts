@@ -3,6 +3,7 @@
 import { entered, fails, only, patch, returned, safe, scenario, type Machine } from 'gracewalk';
 import { x86_64 } from 'gracewalk/arch';
 import {
+  PAGE_SIZE,
   allocate_mmu_notifier_mm,
   down_write,
   folio_put,
@@ -150,7 +151,7 @@ export default scenario<State>('mmu-notifier-core-2008', {
       setup(m) {
         const s = state(m, true);
         const xpmem = new_xpmem(m, s.mm, 'xpmem');
-        const invalidates = () => xpmem_invalidate(xpmem);
+        const invalidates = () => xpmem_invalidate(xpmem, ADDR, ADDR + PAGE_SIZE);
         const ops = {
           invalidate_page: invalidates,
           invalidate_range_start: invalidates,

@@ -130,7 +130,7 @@ export default scenario<State>('mmu-notifier-oom', {
         const xpmem = new_xpmem(m, state.mm, 'xpmem');
         const ops = {
           *invalidate_range_start() {
-            yield* xpmem_invalidate(xpmem);
+            yield* xpmem_invalidate(xpmem, ADDR, ADDR + PAGE_SIZE);
             return true;
           },
         };

@@ -25,6 +25,8 @@ export interface MmNotifiers {
   /** mm->mm_users keeps the address space, mm->mm_count the mm_struct. */
   readonly mm_users: Word;
   readonly mm_count: Word;
+  /** The mm_struct, in which both counts lie. */
+  readonly mm_struct: { readonly object: SlabObject; readonly cache: KmemCache };
   /** The one SRCU domain of all address spaces, and the mutex of mm_take_all_locks(). */
   readonly srcu: Word;
   readonly mm_all_locks_mutex: Word;

@@ -234,12 +234,20 @@ export const mmu_notifier_arch_invalidate_secondary_tlbs = fn(
   },
 );
 
+/** The subscription keeps the mm_struct: who unregisters lets go of it. */
+export const pin_mm = fn(
+  function* pin_mm(mm: Mm): Steps<void> {
+    yield* mmgrab(mm);
+  },
+  { hidden: true },
+);
+
 /** Publishes an element of the list. All locks are held. */
 const add_subscription = fn(
   function* add_subscription(mn: MmuNotifier): Steps<void> {
     const { subs, subscriptions } = notifiers_of(mn.mm);
     if ((yield* READ_ONCE(subscriptions)) === 0) yield* WRITE_ONCE(subscriptions, 1);
-    yield* mmgrab(mn.mm);
+    yield* pin_mm(mn.mm);
     yield* WRITE_ONCE(mn.users, 1);
     yield* spin_lock(subs.lock);
     yield* hlist_add_head_rcu(mn, listOf(mn.mm));

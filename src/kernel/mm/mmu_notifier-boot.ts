@@ -73,8 +73,9 @@ export function new_mmu_notifier(
   ops: MmuNotifierOps,
 ): MmuNotifier {
   const cache = kmem_cache_create('mmu_notifier', ['next', 'pprev', 'users']);
-  const { next, pprev, users } = new_object(machine, cache, name, {});
-  const mn = Object.freeze({ name, mm, ops, next, pprev, users });
+  const object = new_object(machine, cache, name, {});
+  const { next, pprev, users } = object;
+  const mn = Object.freeze({ name, mm, ops, next, pprev, users, object, cache });
   add(notifiers_of(mm).notifiers, mn);
   return mn;
 }

@@ -69,6 +69,9 @@ export interface MmuNotifier extends HlistNode {
   readonly mm: Mm;
   readonly ops: MmuNotifierOps;
   readonly users: Word;
+  /** What is freed when nobody needs it any more. */
+  readonly object: SlabObject;
+  readonly cache: KmemCache;
 }
 
 /** struct mmu_interval_notifier_ops. */

@@ -301,7 +301,8 @@ export const mmu_notifier_unregister = fn(function* mmu_notifier_unregister(
   yield* mmdrop(mn.mm);
 });
 
-const mn_hlist_release = fn(function* mn_hlist_release(mm: Mm): Steps<void> {
+/** Told first, and then off the list: in between they are told of every page that reclaim takes. */
+export const mn_hlist_release = fn(function* mn_hlist_release(mm: Mm): Steps<void> {
   const { srcu, subs } = notifiers_of(mm);
   const list = subscribers(mm);
   const id = yield* srcu_read_lock(srcu);

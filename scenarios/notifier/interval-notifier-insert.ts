@@ -67,7 +67,10 @@ export default scenario<State>('interval-notifier-insert', {
 
   sometimes: {
     'the new device gets the page': returned(mirror_fault, true),
-    'and loses it': only(['no epoch yet'], entered('CPU0', mirror_invalidate)),
+    'and loses it': only(
+      ['no epoch yet', 'no epoch yet (tso)'],
+      entered('CPU0', mirror_invalidate),
+    ),
     'the page was gone': returned(mirror_fault, false),
     'the end of the epoch inserts it': only(['an open epoch'], entered('CPU0', hlist_add_head_rcu)),
   },
@@ -76,6 +79,7 @@ export default scenario<State>('interval-notifier-insert', {
     'an open epoch': safe(),
     'an open epoch, overlooked': fails('stale-translation', { patches: [AS_IF_QUIET] }),
     'no epoch yet': safe(ALONE),
+    'no epoch yet (tso)': safe({ ...ALONE, model: 'tso' }),
     'no epoch yet, and none begun': fails('stale-translation', {
       ...ALONE,
       patches: [AS_IF_QUIET],

@@ -134,17 +134,23 @@ export default scenario<State>('mmu-notifier-put', {
   },
 
   sometimes: {
-    'the subscription is freed': only(['walk', 'get'], (v) => v.read(v.s.freed) === 1),
+    'the subscription is freed': only(['walk', 'get', 'get (tso)'], (v) => v.read(v.s.freed) === 1),
     'without release()': only(
       ['exit'],
       (v) => v.read(v.s.freed) === 1 && v.read(v.s.released) === 0,
     ),
-    'and with it': only(['exit'], (v) => v.read(v.s.freed) === 1 && v.read(v.s.released) === 1),
+    'and with it': only(
+      ['exit', 'exit (tso)'],
+      (v) => v.read(v.s.freed) === 1 && v.read(v.s.released) === 1,
+    ),
     'a user finds it': only(
       ['get', 'first'],
       returned(find_get_mmu_notifier, (mn) => mn !== null),
     ),
-    'a user finds none': only(['get', 'first'], entered('CPU1', __mmu_notifier_register)),
+    'a user finds none': only(
+      ['get', 'get (tso)', 'first'],
+      entered('CPU1', __mmu_notifier_register),
+    ),
   },
 
   variants: {
@@ -163,6 +169,8 @@ export default scenario<State>('mmu-notifier-put', {
       without: ['srcu_read_lock() in mn_hlist_release()'],
     }),
     get: safe(GET),
+    'get (tso)': safe({ ...GET, model: 'tso' }),
+    'exit (tso)': safe({ ...EXIT, model: 'tso' }),
     'get, without the lock': fails(['use-after-free', 'double-free'], {
       ...GET,
       patches: [FOUND_UNLOCKED],

@@ -126,7 +126,7 @@ function frees(m: Machine, once: boolean): State {
 }
 
 /** Where release() may run twice. */
-const TWICE = ['unregister', 'released twice', 'released twice, frees once'];
+const TWICE = ['unregister', 'unregister (tso)', 'released twice', 'released twice, frees once'];
 
 export default scenario<State>('mmu-notifier-release', {
   machine: x86_64({ cpus: 2 }),
@@ -143,9 +143,15 @@ export default scenario<State>('mmu-notifier-release', {
     'unregister() runs release() itself': only(TWICE, entered('CPU0', shadow_release)),
     'and the end of the address space too': only(TWICE, entered('CPU1', shadow_release)),
     'the end of the address space was first': only(TWICE, returned(hlist_unhashed_lockless, true)),
-    'the page is reclaimed': only(['reclaim'], returned(shrink_folio_list, true)),
-    'reclaim tells the device': only(['reclaim'], entered('CPU0', shadow_invalidate_range_start)),
-    'it finds the device released': only(['reclaim'], returned(shadow_zap_range, false)),
+    'the page is reclaimed': only(['reclaim', 'reclaim (tso)'], returned(shrink_folio_list, true)),
+    'reclaim tells the device': only(
+      ['reclaim', 'reclaim (tso)'],
+      entered('CPU0', shadow_invalidate_range_start),
+    ),
+    'it finds the device released': only(
+      ['reclaim', 'reclaim (tso)'],
+      returned(shadow_zap_range, false),
+    ),
     'the device got the page before': only(['fault'], returned(shadow_fault, true)),
     'the device gets nothing any more': only(['fault'], returned(is_dead, true)),
   },
@@ -165,6 +171,12 @@ export default scenario<State>('mmu-notifier-release', {
     'reclaim, deleted first': fails('stale-translation', {
       ...RECLAIM,
       patches: [DELETED_FIRST],
+    }),
+    'reclaim (tso)': safe({ ...RECLAIM, model: 'tso' }),
+    'unregister (tso)': safe({ model: 'tso', patches: [RELEASE_ONCE] }),
+    'unregister, not waited for (tso)': fails('stale-translation', {
+      model: 'tso',
+      patches: [RELEASE_ONCE, patch(synchronize_srcu, nop)],
     }),
     // After release() nobody is told of anything: it must leave nothing that maps pages again.
     fault: safe({ run: FAULTS }),

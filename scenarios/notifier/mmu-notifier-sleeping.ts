@@ -87,6 +87,9 @@ const ANY_ANSWER = patch(wait_for_answer, function* ({ answer }) {
 /** Two who take the page away, and nobody who answers. */
 const TWO = { CPU0: zap, CPU1: zap };
 
+/** Where one device looks for its page. */
+const LOOKING = ['srcu', 'srcu (tso)', 'one after the other'];
+
 export default scenario<State>('mmu-notifier-sleeping', {
   machine: x86_64({ cpus: 3 }),
   config: { MMU_NOTIFIER: true },
@@ -107,8 +110,8 @@ export default scenario<State>('mmu-notifier-sleeping', {
 
   sometimes: {
     'the other side is asked': entered('CPU0', xpmem_invalidate),
-    'it has used the page before': only(['srcu', 'one after the other'], returned(device_load, 0n)),
-    'it finds the page gone': only(['srcu', 'one after the other'], returned(device_load, null)),
+    'it has used the page before': only(LOOKING, returned(device_load, 0n)),
+    'it finds the page gone': only(LOOKING, returned(device_load, null)),
   },
 
   variants: {
@@ -119,6 +122,8 @@ export default scenario<State>('mmu-notifier-sleeping', {
       patches: [ANY_ANSWER],
     }),
     'at once': safe(AT_ONCE),
+    'srcu (tso)': safe({ model: 'tso' }),
+    'at once (tso)': safe({ ...AT_ONCE, model: 'tso' }),
     'at once, without the mutex': fails(['stale-translation', 'deadlock'], {
       ...AT_ONCE,
       without: ['the lock mutex'],

@@ -95,6 +95,12 @@ export default scenario<State>('mmu-notifier-unregister', {
 
   variants: {
     madvise: safe(MADVISE),
+    'madvise (tso)': safe({ ...MADVISE, model: 'tso' }),
+    'not waited for (tso)': fails('use-after-free', {
+      ...MADVISE,
+      model: 'tso',
+      patches: [patch(synchronize_srcu, nop)],
+    }),
     reclaim: safe(RECLAIM),
     'not waited for': fails('use-after-free', {
       ...MADVISE,

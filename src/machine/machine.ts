@@ -411,20 +411,6 @@ export class Machine {
     if (after.table) this.cells.add(this.memory.info(after.frame).links, 1);
   }
 
-  /** `-> pteA`, `-> X`, `none`: what an entry just read says. */
-  describeEntry(value: Entry, word?: Word): string {
-    const tagged = word && this.memory.nameTagged(word, value);
-    if (tagged !== undefined) return tagged;
-    if (value.present) {
-      return `-> ${this.memory.frames[value.frame]?.name ?? `frame ${value.frame}`}`;
-    }
-    if (value.none) return 'none';
-    const special = this.specialEntries.get(value.bits);
-    if (special !== undefined) return special;
-    const pointee = value.frame < 0 ? this.memory.frames[Number(value.bits)]?.name : undefined;
-    return pointee ? `-> ${pointee}` : `0x${value.bits.toString(16)}`;
-  }
-
   /** The actor has taken its last step. A callback was one read-side section from its first to here. */
   finish(who: Actor): void {
     const { cells } = this;

@@ -76,7 +76,11 @@ function worthShowing(run: RunReport, step: Step): boolean {
 
 /** Does the step clear an entry that led to the object? */
 function takesAway({ op, objects, comment }: Step, object: string): boolean {
-  return (op === 'xchg_entry' && objects.includes(object)) || comment === `${object} unlinked`;
+  if (op === 'xchg_entry' && objects.includes(object)) return true;
+  return (
+    comment?.includes(`${object} unlinked`) === true ||
+    comment?.includes(`${object} unmapped`) === true
+  );
 }
 
 function frameKey(step: Step, depth: number): string {

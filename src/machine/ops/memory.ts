@@ -4,6 +4,7 @@ import { leaf } from '../fn.ts';
 import { lockedUnless } from './control.ts';
 import {
   asStored,
+  describeAtomic,
   describeStore,
   follow,
   mayStore,
@@ -12,6 +13,7 @@ import {
   type Place,
 } from './entry-store.ts';
 
+import { describeEntry } from './entry-text.ts';
 import type { Machine } from '../machine.ts';
 import { refuseTable } from '../refusals.ts';
 import { followEntry } from './follow.ts';
@@ -209,7 +211,7 @@ const readEntryOp = defineOp('read_entry', {
     return m.loadWide(who, word);
   },
   describe: (m, _who, [place], value) => ({
-    comment: m.describeEntry(value as Entry, m.memory.resolve(place)),
+    comment: describeEntry(m, value as Entry, m.memory.resolve(place)),
   }),
 });
 
@@ -240,8 +242,13 @@ const exchangeEntryOp = defineOp('xchg_entry', {
     return old;
   },
   // What was there; if nothing was, what is.
-  describe: (m, _who, [, value], old) => ({
-    comment: m.describeEntry((old as Entry).none && value.present ? value : (old as Entry)),
+  describe: (m, _who, [place, value], old) => ({
+    comment: describeAtomic(
+      m,
+      place,
+      value,
+      (old as Entry).none && value.present ? value : (old as Entry),
+    ),
   }),
 });
 
@@ -255,7 +262,7 @@ const compareEntryOp = defineOp('cmpxchg_entry', {
     return true;
   },
   describe: (m, _who, [place, , value], done) => ({
-    comment: done === true ? `true: ${m.describeEntry(value, m.memory.resolve(place))}` : 'false',
+    comment: done === true ? `true: ${describeAtomic(m, place, value, value)}` : 'false',
   }),
 });
 
@@ -269,7 +276,12 @@ const andEntryOp = defineOp('and_entry', {
     storeEntry(m, who, word, value);
     return old;
   },
-  describe: (m, _who, _args, old) => ({ comment: m.describeEntry(old as Entry) }),
+  describe: (m, _who, [place, mask], old) => {
+    const word = m.memory.resolve(place);
+    const { bits, generation } = old as Entry;
+    const now = m.memory.entry(bits & mask, generation, m.levelOf(word.frame));
+    return { comment: describeAtomic(m, place, now, old as Entry) };
+  },
 });
 
 /** One atomic 64-bit compare-and-exchange of an entry. The frames' generations are no part of the comparison. */

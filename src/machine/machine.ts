@@ -335,13 +335,13 @@ export class Machine {
     return own ?? (this.memory.halves as SplitWords).load(word, half);
   }
 
-  store(who: Actor, word: Word, value: number): void {
+  store(who: Actor, word: Word, value: number, remark?: () => string): void {
     refuseTable(word, this.levelOf(word.frame));
     if (!this.buffers?.has(who)) this.memory.store(word, value);
     else {
       refuseLarge(word, value);
       const act = (): void => this.memory.store(word, value);
-      this.buffers.issue(who, { name: 'store', word, value, act });
+      this.buffers.issue(who, { name: 'store', word, value, act, ...(remark ? { remark } : {}) });
     }
   }
 

@@ -200,7 +200,7 @@ function show(rows: Row[], thread: Thread, step: Step, source: SourceLines): voi
   const failing = step.violation !== null;
   if (step.event !== null) {
     const depth = isBeginning(step) ? thread.base - 1 : thread.base;
-    const remark = failing || step.flushes !== undefined ? comment : null;
+    const remark = failing || isFlushWithNews(step) ? comment : null;
     rows.push({ ...row(step, depth, `<${step.event}>`, remark), failing });
     return;
   }
@@ -212,7 +212,20 @@ function show(rows: Row[], thread: Thread, step: Step, source: SourceLines): voi
     return;
   }
   const text = statementText(step, source);
-  rows.push({ ...row(step, thread.base + step.frames.length, text, comment), failing });
+  const remark = !failing && saysAlready(text, step) ? null : comment;
+  rows.push({ ...row(step, thread.base + step.frames.length, text, remark), failing });
+}
+
+function isFlushWithNews(step: Step): boolean {
+  return step.flushes !== undefined && !saysAlready(step.event ?? '', step);
+}
+
+const STORES: ReadonlySet<string> = new Set(['write', 'write_entry', 'xchg_entry']);
+
+/** `WRITE_ONCE(x, 1);` needs no remark that it stores 1. */
+function saysAlready(text: string, { op, comment, flushes }: Step): boolean {
+  if (!STORES.has(op) && flushes === undefined) return false;
+  return text.includes(`, ${comment})`) || (op === 'write' && /, -?\d+\);$/.test(text));
 }
 
 const LOCK_OPS: ReadonlySet<string> = new Set([

@@ -2,7 +2,7 @@ import { fn, leaf } from '../../machine/fn.ts';
 import { spin_until } from '../../machine/ops/control.ts';
 import type { Steps } from '../../machine/op.ts';
 import { down_write, spin_lock, spin_unlock, up_write } from '../../machine/ops/locks.ts';
-import { READ_ONCE, WRITE_ONCE, write_word } from '../../machine/ops/memory.ts';
+import { READ_ONCE, WRITE_ONCE, store_word } from '../../machine/ops/memory.ts';
 import { kmalloc_GFP_KERNEL } from '../../machine/ops/non-block.ts';
 import { no } from '../../machine/protection.ts';
 import { mmdrop, mmgrab } from '../kernel/fork.ts';
@@ -147,7 +147,7 @@ export const mmu_interval_set_seq = leaf(function* mmu_interval_set_seq(
   sub: MmuIntervalNotifier,
   cur_seq: number,
 ): Steps<void> {
-  yield* write_word(sub.invalidate_seq, cur_seq);
+  yield* store_word(sub.invalidate_seq, cur_seq);
 });
 
 /** Waits while the subscription is being invalidated: until the epoch whose number it has is over. */

@@ -134,7 +134,8 @@ function translate(
   write: boolean,
 ): Word | null {
   const { page, entry, marked } = new Ways(m, walker, address, write).list()[m.outcome] as Way;
-  remarks.set(m, walker.stage === 0 ? 'page fault' : 'fault: VM exit');
+  const at = `0x${address.toString(16)}`;
+  remarks.set(m, walker.stage === 0 ? 'page fault' : `${at} faults`);
   if (entry) {
     // A table that was freed: the walk reads whatever is there now.
     if (!m.dereference(who, entry.frame, entry.generation, entry.name)) return null;
@@ -151,11 +152,11 @@ function translate(
   }
   const { name } = m.memory.info(page.frame);
   const mark = marked === null ? '' : `, and hardware marks ${entry?.name ?? ''}`;
-  remarks.set(m, `${entry ? '' : 'cached '}-> ${name}${mark}`);
+  const from = walker.stage === 0 ? '' : `${at} `;
+  remarks.set(m, `${from}${entry ? '' : 'cached '}-> ${name}${mark}`);
   const offset = (address % PAGE_SIZE) - (address % 8);
   const word = m.memory.at(page.frame * PAGE_SIZE + offset, page.generation);
-  const what = `0x${address.toString(16)}`;
-  return m.dereference(who, page.frame, page.generation, what) ? word : null;
+  return m.dereference(who, page.frame, page.generation, at) ? word : null;
 }
 
 type LoadArgs = readonly [root: number, address: number];

@@ -14,11 +14,16 @@ export function describeEntry(m: Machine, value: Entry, word?: Word): string {
     const name = m.memory.frames[mapping.frame]?.name ?? `frame ${mapping.frame}`;
     return `-> ${name}${marksOf(mapping)}`;
   }
-  if (value.none) return 'none';
+  if (value.none) return word && isData(m, word) ? '0' : 'none';
   const special = m.specialEntries.get(value.bits);
   if (special !== undefined) return special;
   const pointee = value.frame < 0 ? m.memory.frames[Number(value.bits)]?.name : undefined;
   return pointee ? `-> ${pointee}` : `0x${value.bits.toString(16)}`;
+}
+
+/** A word of a page's contents: no entry, and no pointer. */
+function isData(m: Machine, { frame }: Word): boolean {
+  return frame >= 0 && m.levelOf(frame) < 0;
 }
 
 type Mapping = Pick<Entry, 'frame'> & Partial<EntryNotes>;

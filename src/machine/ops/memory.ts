@@ -43,6 +43,18 @@ const writeOp = defineOp('write', {
   },
 });
 
+/** The same by a function that is given the value, which is what its diagram must show. */
+const storeOp = defineOp('write', {
+  ...writeOp,
+  exec: (m, who, [word, value]: [Word, number]) => {
+    if (follow(m, who, word)) m.store(who, word, value, () => m.memory.nameValue(word, value));
+    return undefined;
+  },
+  // What is in a store buffer is told when it reaches memory.
+  describe: (m, who, [word, value]) =>
+    m.buffers?.has(who) ? {} : { comment: m.memory.nameValue(word, value) },
+});
+
 const exchangeOp = defineOp('xchg', {
   ordering: 'full',
   exec: (m, who, [word, value]: [Word, number]) => {
@@ -112,6 +124,11 @@ export function* write_word(word: Word, value: number): Steps<void> {
   yield* perform(writeOp, [word, value]);
 }
 
+/** One store, for leaves whose last argument is the value. */
+export function* store_word(word: Word, value: number): Steps<void> {
+  yield* perform(storeOp, [word, value]);
+}
+
 /** One atomic exchange, for functions that are leaves themselves. */
 export function* swap_word(word: Word, value: number): Steps<number> {
   return yield* perform(exchangeOp, [word, value]);
@@ -134,7 +151,7 @@ export const READ_ONCE = leaf(function* READ_ONCE(word: Word): Steps<number> {
 
 /** A plain store that the compiler may not tear, fuse or invent. */
 export const WRITE_ONCE = leaf(function* WRITE_ONCE(word: Word, value: number): Steps<void> {
-  yield* perform(writeOp, [word, value]);
+  yield* perform(storeOp, [word, value]);
 });
 
 /** For atomic leaves: what is left of an exchange without its atomicity. */

@@ -206,8 +206,8 @@ export class Machine {
   }
 
   /** A guest or a device that walks tables of the kind `stage` (stages.ts). Before the first step only. */
-  addWalker(name: string, stage: number): Walker {
-    const walker = makeWalker(this.cells, this.walkers.length, name, stage);
+  addWalker(name: string, stage: number, gfns: boolean = false): Walker {
+    const walker = makeWalker(this.cells, this.walkers.length, name, stage, gfns);
     this.walkers.push(walker);
     return walker;
   }

@@ -27,7 +27,7 @@ const WHOLE = 40;
 
 export function rowsOf(run: RunReport, detail: Detail, source: SourceLines): Row[] {
   const steps = withoutIdleFlushes(withFlushes(withMeetings(run.steps), source));
-  const visible = steps.filter((step) => !step.ghost || step.violation !== null);
+  const visible = steps.filter((step) => !step.ghost || step.violation !== null || step.refusals);
   const shown = inColumns(visible, run.columns);
   const whole = layOut(shown, () => true, source);
   if (detail === 'full' || (detail === 'auto' && whole.length <= WHOLE)) return whole;
@@ -63,6 +63,7 @@ const BROADCAST: ReadonlySet<string> = new Set([
  */
 function worthShowing(run: RunReport, step: Step): boolean {
   if (step.violation || step.meets || step.asked || TELLING.has(step.op)) return true;
+  if (step.holdsUp || step.refusals || isFailedAttempt(step)) return true;
   if (step.event) return step.flushes === undefined;
   const { violation } = run;
   if (!violation) return false;
@@ -72,6 +73,11 @@ function worthShowing(run: RunReport, step: Step): boolean {
     return takesAway(step, violation.object) || BROADCAST.has(step.op);
   const own = step.actor === violation.actor;
   return own && (step.op === 'irq_save' || step.op === 'irq_restore' || step.op === 'rcu_nest');
+}
+
+/** Somebody was refused what he tried to take. */
+function isFailedAttempt({ op, comment }: Step): boolean {
+  return op === 'trylock' && comment === 'false';
 }
 
 /** Does the step clear an entry that led to the object? */
@@ -140,8 +146,12 @@ function layOut(
       thread.event = each.event;
     }
     const step = withoutHandler(thread, each);
-    if (isShown(step)) show(rows, thread, step, source);
-    else elide(rows, thread, step);
+    if (isShown(step)) {
+      if (!step.ghost || step.violation) show(rows, thread, step, source);
+      for (const refusal of step.refusals ?? []) {
+        rows.push(row(step, thread.base + step.frames.length, `[ ${refusal} ]`)); // R9
+      }
+    } else elide(rows, thread, step);
     if (!isBystander(step)) depths.set(step.column, thread.base + step.frames.length);
   }
   return rows.filter((each, at) => !isIdleElision(rows, each, at));

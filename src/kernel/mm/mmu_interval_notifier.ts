@@ -123,17 +123,18 @@ export const mn_itree_inv_end = fn(function* mn_itree_inv_end(mm: Mm): Steps<voi
 });
 
 /** Calls invalidate() of all subscriptions that the range meets. `false`: one would have had to block. */
-export const mn_itree_invalidate = fn(function* mn_itree_invalidate(
-  range: MmuNotifierRange,
-): Steps<boolean> {
-  const { sub: first, seq } = yield* mn_itree_inv_start_range(range);
-  for (let sub = first; sub; sub = yield* next_in_range(range, sub)) {
-    if (yield* sub.ops.invalidate(sub, range, seq)) continue;
-    yield* mn_itree_inv_end(range.mm); // the caller gives up, and will not say that it is over
-    return false;
-  }
-  return true;
-});
+export const mn_itree_invalidate = fn(
+  function* mn_itree_invalidate(range: MmuNotifierRange): Steps<boolean> {
+    const { sub: first, seq } = yield* mn_itree_inv_start_range(range);
+    for (let sub = first; sub; sub = yield* next_in_range(range, sub)) {
+      if (yield* sub.ops.invalidate(sub, range, seq)) continue;
+      yield* mn_itree_inv_end(range.mm); // the caller gives up, and will not say that it is over
+      return false;
+    }
+    return true;
+  },
+  { refusal: 'mn_itree_invalidate() returns -EAGAIN' },
+);
 
 /** The end of the address space is an invalidation of all of it. */
 export const mn_itree_release = fn(function* mn_itree_release(mm: Mm): Steps<void> {

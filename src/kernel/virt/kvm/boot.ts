@@ -22,7 +22,7 @@ export interface VmOptions {
   readonly vcpus: readonly string[];
   /** The kind of the guest's tables, by its name in `arch.seconds`; the first of them if not said. */
   readonly tables?: string;
-  /** Its slots: the sets that there will be, the first one current. One slot for all of `mm` if not said. */
+  /** Its slots: the sets that there will be, the first one current. Guest frames 0 to 511 if not said. */
   readonly memslots?: readonly Memslots[];
   /** Guest frames that are mapped already, and every vCPU may have cached them: the entries' bits. */
   readonly mapped?: Readonly<Record<number, InitialSpte>>;
@@ -122,7 +122,7 @@ function new_vcpu(machine: Machine, kvm: Kvm, cpu: string, at: number): Vcpu {
     });
   }
   const name = `vCPU${at}`;
-  const walker = machine.addWalker(name, kvm.stage);
+  const walker = machine.addWalker(name, kvm.stage, true);
   // It has been in the guest before: what it may have cached then is still there, under its tag.
   machine.translations.loadRoot(NOBODY, walker, kvm.root.frame, false);
   machine.translations.loadRoot(NOBODY, walker, 0, false);

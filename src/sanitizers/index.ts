@@ -1,5 +1,6 @@
 import type { Sanitizer } from '../machine/machine.ts';
 import { atomic_sleep } from './atomic-sleep.ts';
+import { balance } from './balance.ts';
 import { leak } from './leak.ts';
 import { leftovers } from './leftovers.ts';
 import { lost_write } from './lost-write.ts';
@@ -30,5 +31,6 @@ export const all_sanitizers: readonly Sanitizer[] = [
   old_copy,
   atomic_sleep,
   leftovers,
+  balance,
   leak,
 ];

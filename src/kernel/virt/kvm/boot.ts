@@ -1,3 +1,4 @@
+import { counts_open } from '../../../machine/balance.ts';
 import { GracewalkError } from '../../../base/errors.ts';
 import type { Actor } from '../../../machine/actor.ts';
 import type { Machine } from '../../../machine/machine.ts';
@@ -74,14 +75,14 @@ export function new_vm(
     root_level,
     mmu_lock: variable('mmu_lock'),
     mmu_invalidate_seq: variable('mmu_invalidate_seq'),
-    mmu_invalidate_in_progress: variable('mmu_invalidate_in_progress'),
+    mmu_invalidate_in_progress: counts_open(machine, variable('mmu_invalidate_in_progress')),
     mmu_invalidate_range_start: memory.variable(
       `${name}->mmu_invalidate_range_start`,
       0,
       RANGE_NAMES,
     ),
     mmu_invalidate_range_end: memory.variable(`${name}->mmu_invalidate_range_end`, 0, RANGE_NAMES),
-    mn_active_invalidate_count: variable('mn_active_invalidate_count'),
+    mn_active_invalidate_count: counts_open(machine, variable('mn_active_invalidate_count')),
     mn_invalidate_lock: variable('mn_invalidate_lock'),
     memslot_sets: options.memslots ?? [whole],
     memslots: variable('memslots'),

@@ -8,6 +8,7 @@ import { lost_dirty } from './lost-dirty.ts';
 import { lost_store } from './lost-store.ts';
 import { not_on_disk } from './not-on-disk.ts';
 import { old_copy } from './old-copy.ts';
+import { stale_spte } from './stale-spte.ts';
 import { stale_translation } from './stale-translation.ts';
 import { torn_entry } from './torn-entry.ts';
 import { use_after_free } from './use-after-free.ts';
@@ -22,6 +23,7 @@ import { wrong_page } from './wrong-page.ts';
 export const all_sanitizers: readonly Sanitizer[] = [
   use_after_free,
   stale_translation,
+  stale_spte,
   torn_entry, // before wrong-page: the page of a torn entry is that as well
   wrong_page,
   lost_write,

@@ -23,6 +23,9 @@ import {
   kernel_of,
   madvise_dontneed,
   mmu_notifier_arch_invalidate_secondary_tlbs,
+  mmu_notifier_invalidate_range_end,
+  mmu_notifier_invalidate_range_start,
+  mmu_notifier_range_init,
   new_batch,
   new_mm,
   new_mmu_notifier,
@@ -55,8 +58,11 @@ const BATCH = {
     CPU0: ({ smmu }: State) => sva_load(smmu, ADDR),
     *CPU1({ kernel, mm, ptep }: State): Steps<void> {
       const batch = new_batch(kernel);
+      const range = mmu_notifier_range_init(mm, ADDR, ADDR + PAGE_SIZE);
+      yield* mmu_notifier_invalidate_range_start(range);
       const pte = yield* ptep_get_and_clear(ptep);
       yield* arch_tlbbatch_add_pending(batch, mm);
+      yield* mmu_notifier_invalidate_range_end(range);
       yield* arch_tlbbatch_flush(batch);
       yield* folio_put(pte_page(pte));
     },

@@ -25,8 +25,8 @@ import {
   dup_mmap,
   kernel_of,
   memcpy_from_page,
-  mmu_notifier_invalidate_range_end,
-  mmu_notifier_invalidate_range_start,
+  __mmu_notifier_invalidate_range_end,
+  __mmu_notifier_invalidate_range_start,
   mprotect,
   mwriteprotect_range,
   new_anon_page,
@@ -140,14 +140,14 @@ const FORK_SHARED = {
   },
 };
 
-/** The hooks are not there. */
+/** The hooks are there, and nobody is told. */
 const NOT_TOLD = [
-  patch(mmu_notifier_invalidate_range_start, function* () {
+  patch(__mmu_notifier_invalidate_range_start, function* () {
     return true;
   }),
-  patch(mmu_notifier_invalidate_range_end, nop),
+  patch(__mmu_notifier_invalidate_range_end, nop),
 ];
-const NO_END = [patch(mmu_notifier_invalidate_range_end, nop)];
+const NO_END = [patch(__mmu_notifier_invalidate_range_end, nop)];
 
 /** Another page of the device is nobody's business; only that nothing is being invalidated for ever. */
 const endless = ({ setup, run: { CPU1 } }: Operation) => ({

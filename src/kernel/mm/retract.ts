@@ -67,7 +67,7 @@ export const retract_page_table = fn(function* retract_page_table(
 });
 
 /** What it does between the start and the end of the invalidation. */
-const detach_page_table = fn(
+export const detach_page_table = fn(
   function* detach_page_table(mm: Mm, addr: number, pmdp: Pmdp): Steps<Page | null> {
     const pml = pmd_lockptr(mm, pmdp);
     yield* spin_lock(pml);

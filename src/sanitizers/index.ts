@@ -11,6 +11,7 @@ import { old_copy } from './old-copy.ts';
 import { stale_spte } from './stale-spte.ts';
 import { stale_translation } from './stale-translation.ts';
 import { torn_entry } from './torn-entry.ts';
+import { untold } from './untold.ts';
 import { use_after_free } from './use-after-free.ts';
 import { wrong_page } from './wrong-page.ts';
 
@@ -31,6 +32,7 @@ export const all_sanitizers: readonly Sanitizer[] = [
   lost_store,
   not_on_disk,
   old_copy,
+  untold,
   atomic_sleep,
   leftovers,
   balance,

@@ -1,4 +1,5 @@
 import { counts_open } from '../../machine/balance.ts';
+import { watched } from '../../machine/invalidations.ts';
 import type { Machine } from '../../machine/machine.ts';
 import type { Word } from '../../machine/memory.ts';
 import type {
@@ -67,6 +68,13 @@ function add<T>(all: ReadonlyMap<number, T>, one: T): void {
   (all as Map<number, T>).set(all.size + 1, one);
 }
 
+/** From now on the rule of sanitizers/untold.ts holds for the address space, while somebody subscribes. */
+function watch(machine: Machine, mm: Mm): void {
+  const { first, itree } = notifiers_of(mm).subs;
+  const { name, pgd: root, mapped } = mm;
+  watched(machine).set(root, { name, root, mapped, subscribers: [first, itree] });
+}
+
 /** A notifier of `mm` that is not registered yet. */
 export function new_mmu_notifier(
   machine: Machine,
@@ -79,6 +87,7 @@ export function new_mmu_notifier(
   const { next, pprev, users } = object;
   const mn = Object.freeze({ name, mm, ops, next, pprev, users, object, cache });
   add(notifiers_of(mm).notifiers, mn);
+  watch(machine, mm);
   return mn;
 }
 
@@ -114,6 +123,7 @@ export function new_interval_notifier(
   const words = { next, pprev, invalidate_seq, deferred };
   const sub = Object.freeze({ name, mm, ops, start, end: start + length, ...words, object, cache });
   add(notifiers_of(mm).intervals, sub);
+  watch(machine, mm);
   return sub;
 }
 

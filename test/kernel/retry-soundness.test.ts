@@ -143,9 +143,9 @@ describe('what each round does for a moment', () => {
     machine.cells.settle();
     const holds_page = (): Steps<unknown> =>
       retry(function* () {
-        yield* page_ref_get(page, true, null);
+        const got = yield* page_ref_get(page, true, null);
         const done = (yield* READ_ONCE(x)) === 1;
-        yield* page_ref_put(page);
+        if (got) yield* page_ref_put(page);
         yield* WRITE_ONCE(y, 1);
         return done ? undefined : AGAIN;
       });

@@ -44,6 +44,7 @@ export interface Gru extends SecondaryMmu {
 
 export function new_gru(machine: Machine, mm: Mm, name: string): Gru {
   const ms_range_active = machine.memory.variable(`${name}->ms_range_active`);
+  machine.specialEntries.set(MISS.bits, 'pending');
   return Object.freeze({ ...new_secondary_mmu(machine, mm, name), ms_range_active });
 }
 

@@ -95,7 +95,7 @@ const call_range_start = fn(
     yield* non_block_end();
     return started;
   },
-  { hidden: true },
+  { hidden: true, refusal: 'invalidate_range_start() returns -EAGAIN' },
 );
 
 function* ok(): Steps<boolean> {

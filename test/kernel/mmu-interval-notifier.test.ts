@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
 import { x86_64 } from '../../src/arch/index.ts';
-import { entered, safe, scenario, type Steps } from '../../src/index.ts';
+import { entered, safe, scenario, type Steps, type Word } from '../../src/index.ts';
 import * as linux from '../../src/kernel/index.ts';
 import { checkVariant } from '../../src/scenario/check.ts';
 import type { View } from '../../src/scenario/predicates.ts';
@@ -27,6 +27,8 @@ interface State {
   readonly mm: linux.Mm;
   readonly old: linux.Mirror;
   readonly young: linux.Mirror;
+  /** 1 when the invalidation is over. */
+  readonly over: Word;
 }
 
 function* invalidate({ mm }: State): Steps<void> {
@@ -45,10 +47,13 @@ function always(what: string, holds: (v: View<State>) => boolean): string[] {
         new_mirror(m, mm, name, { start: ADDR, length: PAGE_SIZE });
       const [old, young] = [mirror('old'), mirror('young')];
       inserted(m, old.sub);
-      return { mm, old, young };
+      return { mm, old, young, over: m.memory.variable('over') };
     },
     run: {
-      CPU0: invalidate,
+      *CPU0(s) {
+        yield* invalidate(s);
+        yield* linux.WRITE_ONCE(s.over, 1);
+      },
       *CPU1({ old, young }) {
         yield* mmu_interval_notifier_insert(young.sub);
         yield* mmu_interval_notifier_remove(old.sub);
@@ -79,4 +84,16 @@ test('the address space has an odd sequence only while something is being invali
     'safe',
   ]);
   expect(always('while one is active', (v) => holds(v, 1))).toEqual(['fails', 'property']);
+});
+
+test('each invalidation is counted while it lasts, and no longer', () => {
+  const active = (v: View<State>): number =>
+    v.read(notifiers_of(v.s.mm).subs.active_invalidate_ranges);
+  expect(always('none that is over', (v) => v.read(v.s.over) === 0 || active(v) === 0)).toEqual([
+    'safe',
+  ]);
+  expect(always('none twice, none ended twice', (v) => [0, 1].includes(active(v)))).toEqual([
+    'safe',
+  ]);
+  expect(always('none at all', (v) => active(v) === 0)).toEqual(['fails', 'property']);
 });

@@ -1,11 +1,11 @@
-import { fn } from '../../machine/fn.ts';
+import { fn, leaf } from '../../machine/fn.ts';
 import type { Machine } from '../../machine/machine.ts';
 import type { Word } from '../../machine/memory.ts';
 import { spin_until } from '../../machine/ops/control.ts';
 import type { Steps } from '../../machine/op.ts';
 import { mutex_lock, mutex_unlock } from '../../machine/ops/locks.ts';
-import { READ_ONCE, WRITE_ONCE } from '../../machine/ops/memory.ts';
-import { smp_rmb, smp_wmb } from '../../machine/ops/store-buffer.ts';
+import { READ_ONCE, WRITE_ONCE, add_word } from '../../machine/ops/memory.ts';
+import { smp_rmb } from '../../machine/ops/store-buffer.ts';
 import type { MmuNotifier, MmuNotifierOps } from '../mm/mmu_notifier-types.ts';
 import type { Mm } from '../mm/types.ts';
 import {
@@ -57,10 +57,15 @@ export function new_xpmem(
 /** Sleeps until the message has been answered. */
 export const wait_for_answer = fn(
   function* wait_for_answer(xpmem: Xpmem, message: number): Steps<void> {
-    yield* spin_until([xpmem.answer], (answer) => answer === message);
+    yield* spin_until([xpmem.answer], (answer) => answer >= message);
   },
   { hidden: true, protects: { what: 'the wait for the answer of the other side' } },
 );
+
+/** atomic_inc_return(): a full barrier, so that the range is there before the number. */
+const next_number = leaf(function* next_number({ request }: Xpmem): Steps<number> {
+  return (yield* add_word(request, 1)) + 1;
+});
 
 /** Asks the other side to drop the range, and sleeps until it has. */
 export const xpmem_invalidate = fn(function* xpmem_invalidate(
@@ -71,10 +76,7 @@ export const xpmem_invalidate = fn(function* xpmem_invalidate(
   yield* mutex_lock(xpmem.mutex);
   yield* WRITE_ONCE(xpmem.start, start);
   yield* WRITE_ONCE(xpmem.end, end);
-  const message = (yield* READ_ONCE(xpmem.request)) + 1;
-  yield* smp_wmb(); // the range before the number
-  yield* WRITE_ONCE(xpmem.request, message);
-  yield* wait_for_answer(xpmem, message);
+  yield* wait_for_answer(xpmem, yield* next_number(xpmem));
   yield* mutex_unlock(xpmem.mutex);
 });
 
@@ -93,12 +95,13 @@ const answer_message = fn(
   { hidden: true },
 );
 
-/** The other side: answers so many messages. */
+/** The other side: answers messages up to that number. */
 export const xpmem_partition = fn(function* xpmem_partition(
   xpmem: Xpmem,
   messages: number = 1,
 ): Steps<void> {
-  for (let last = 0, answered = 0; answered < messages; answered++) {
+  let last = 0;
+  while (last < messages) {
     last = yield* next_message(xpmem, last);
     yield* answer_message(xpmem, last);
   }

@@ -1,5 +1,6 @@
 import type { ArchDescriptor, DecodedEntry } from './arch.ts';
 import { Interner, type Cell, type Cells } from './cells.ts';
+import { setupOnly } from './fn.ts';
 import { FrameNumbers } from './frame-numbers.ts';
 import { highBits, isSplit, lowBits, type Stored } from './halves.ts';
 import { FREE, lifeGeneration, makeLife } from './life.ts';
@@ -195,6 +196,7 @@ export class Memory {
 
   /** A named 32-bit word of static kernel memory. `values` names some of its values, for diagrams. */
   variable(name: string, initial = 0, values?: Readonly<Record<number, string>>): Word {
+    setupOnly();
     const word = this.at(this.reserve(8), 0, name, initial, false);
     if (values) this.valueNames.set(word.cell, values);
     return word;
@@ -205,6 +207,7 @@ export class Memory {
    * bits, for diagrams.
    */
   pointer(name: string, tags?: Readonly<Record<number, string>>): Word {
+    setupOnly();
     const word = this.at(this.reserve(8), 0, name);
     if (tags) this.valueNames.set(word.cell, tags);
     return word;

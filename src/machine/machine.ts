@@ -59,6 +59,8 @@ export interface Sanitizer {
   entryRead?(machine: Machine, who: Actor, word: Word): void;
   /** A word of a page table was stored to by somebody who was not told what it replaced. */
   entryReplaced?(machine: Machine, who: Actor, word: Word, before: Entry, after: Entry): void;
+  /** A word of a page table says something else than before, whoever was told what. */
+  entryChanged?(machine: Machine, who: Actor, word: Word, before: Entry, after: Entry): void;
   /** A word of a page table was stored. */
   entryStored?(machine: Machine, who: Actor, address: number): void;
   /** A word of a frame that is no page table was stored. */

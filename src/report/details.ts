@@ -115,6 +115,29 @@ function vacuous(result: VariantResult): string {
   return [...lines, ''].join('\n');
 }
 
+/** E302. */
+function boundReached(limit: LimitHit, variant: string): PrintableError {
+  const { site, message } = limit;
+  const runs = counted(limit.runs ?? 0, 'run');
+  return {
+    code: 'E302',
+    what: stoppedBy(limit),
+    details: {
+      site: site ?? undefined,
+      variant,
+      notes: [
+        message ?? `${runs} stopped here; nothing is known about a further round`,
+        ...(message === undefined ? [] : [`so it was in ${runs}`]),
+      ],
+      help:
+        message === undefined
+          ? 'raise the bound, or use spin_until'
+          : 'say what the loop waits for with spin_until, or let who looks take the lock',
+      verdict: 'inconclusive (exit 3)',
+    },
+  };
+}
+
 /** Patches that nothing calls, and bounds that were reached, in the form of errors: they have a place. */
 function located(result: VariantResult, options: TextOptions): string[] {
   const { limit, variant } = result;
@@ -137,20 +160,6 @@ function located(result: VariantResult, options: TextOptions): string[] {
       verdict: result.verdict === 'vacuous' ? 'vacuous (exit 4), not safe' : 'unexpected (exit 1)',
     },
   }));
-  if (limit?.name === 'bounded') {
-    errors.push({
-      code: 'E302',
-      what: `the bound of ${counted(limit.value, 'round')} was reached`,
-      details: {
-        site: limit.site ?? undefined,
-        variant,
-        notes: [
-          `${counted(limit.runs ?? 0, 'run')} stopped here; nothing is known about a further round`,
-        ],
-        help: 'raise the bound, or use spin_until',
-        verdict: 'inconclusive (exit 3)',
-      },
-    });
-  }
+  if (limit?.name === 'bounded') errors.push(boundReached(limit, variant));
   return errors.map((error) => renderError(error, options.source, options.shorten));
 }

@@ -143,6 +143,8 @@ export interface LimitHit {
   /** Runs that ended at a loop's bound. */
   readonly runs?: number;
   readonly site?: Site | null;
+  /** What was not tried, if it is no bound that somebody has set. */
+  readonly message?: string | undefined;
 }
 
 export interface VariantResult {

@@ -39,7 +39,8 @@ import type { Mm } from './types.ts';
  * The tree is a list here. Follows linux v6.12 mm/mmu_notifier.c.
  */
 
-function treeOf(mm: Mm): HlistHead<MmuIntervalNotifier> {
+/** The subscriptions, as who walks the tree finds them. */
+export function tree_of(mm: Mm): HlistHead<MmuIntervalNotifier> {
   const { subs, intervals } = notifiers_of(mm);
   return { first: subs.itree, nodes: [...intervals.values()] };
 }
@@ -54,7 +55,7 @@ const next_in_range = fn(
     range: MmuNotifierRange,
     from: MmuIntervalNotifier | null,
   ): Steps<MmuIntervalNotifier | null> {
-    const tree = treeOf(range.mm);
+    const tree = tree_of(range.mm);
     let sub = from ? yield* hlist_next(tree, from) : yield* hlist_first(tree);
     while (sub && !meets(range, sub)) sub = yield* hlist_next(tree, sub);
     return sub;
@@ -97,7 +98,7 @@ function* yes(): Steps<boolean> {
 /** Puts into the tree what waits for it, and takes out what waits for that. */
 const mn_itree_finish_pass = fn(
   function* mn_itree_finish_pass(mm: Mm): Steps<void> {
-    const tree = treeOf(mm);
+    const tree = tree_of(mm);
     for (const sub of tree.nodes) {
       if ((yield* READ_ONCE(sub.deferred)) === 0) continue;
       yield* WRITE_ONCE(sub.deferred, 0);
@@ -189,7 +190,7 @@ export const mmu_interval_check_retry = fn(function* mmu_interval_check_retry(
 });
 
 /** Under the lock of the subscriptions: puts the subscription into the tree, now or when the epoch is over. */
-const __mmu_interval_notifier_insert = fn(function* __mmu_interval_notifier_insert(
+export const __mmu_interval_notifier_insert = fn(function* __mmu_interval_notifier_insert(
   sub: MmuIntervalNotifier,
 ): Steps<void> {
   const { subs } = notifiers_of(sub.mm);
@@ -200,12 +201,12 @@ const __mmu_interval_notifier_insert = fn(function* __mmu_interval_notifier_inse
     else {
       seq += 1; // from here on the invalidation that is going on is one that meets a subscription
       yield* WRITE_ONCE(subs.invalidate_seq, seq);
-      yield* hlist_add_head_rcu(sub, treeOf(sub.mm));
+      yield* hlist_add_head_rcu(sub, tree_of(sub.mm));
     }
     yield* WRITE_ONCE(sub.invalidate_seq, seq);
   } else {
     yield* WRITE_ONCE(sub.invalidate_seq, seq - 1); // odd, and of no epoch that is still open
-    yield* hlist_add_head_rcu(sub, treeOf(sub.mm));
+    yield* hlist_add_head_rcu(sub, tree_of(sub.mm));
   }
   yield* spin_unlock(subs.lock);
 });
@@ -235,7 +236,7 @@ export const mn_itree_remove = fn(
     const { subs } = notifiers_of(sub.mm);
     const seq = yield* READ_ONCE(subs.invalidate_seq);
     if (seq % 2 === 0) {
-      yield* hlist_del_init_rcu(sub, treeOf(sub.mm));
+      yield* hlist_del_init_rcu(sub, tree_of(sub.mm));
       return 0;
     }
     if (yield* hlist_unhashed_lockless(sub)) {

@@ -1,3 +1,5 @@
+import { counts_open } from '../../machine/balance.ts';
+import { watched } from '../../machine/invalidations.ts';
 import type { Machine } from '../../machine/machine.ts';
 import type { Word } from '../../machine/memory.ts';
 import type {
@@ -37,13 +39,17 @@ export function new_notifiers(machine: Machine, name: string): MmNotifiers {
   const { memory } = machine;
   const cache = kmem_cache_create('mmu_notifier_subscriptions', SUBSCRIPTIONS);
   const subs = new_object(machine, cache, `subscriptions(${name})`, { invalidate_seq: 2 });
+  counts_open(machine, subs.active_invalidate_ranges);
+  const counts = kmem_cache_create('mm_struct', ['mm_users', 'mm_count']);
+  const object = new_object(machine, counts, name, { mm_users: 1, mm_count: 1 });
   const published = { 0: 'NULL', 1: 'subscriptions' };
   return Object.freeze({
     subscriptions: memory.variable(`${name}->notifier_subscriptions`, 0, published),
     subs,
     cache,
-    mm_users: memory.variable(`${name}->mm_users`, 1),
-    mm_count: memory.variable(`${name}->mm_count`, 1),
+    mm_users: object.mm_users,
+    mm_count: object.mm_count,
+    mm_struct: { object, cache: counts },
     srcu: global(machine, 'srcu'),
     mm_all_locks_mutex: global(machine, 'mm_all_locks_mutex'),
     notifiers: new Map<number, MmuNotifier>(),
@@ -62,6 +68,13 @@ function add<T>(all: ReadonlyMap<number, T>, one: T): void {
   (all as Map<number, T>).set(all.size + 1, one);
 }
 
+/** From now on the rule of sanitizers/untold.ts holds for the address space, while somebody subscribes. */
+function watch(machine: Machine, mm: Mm): void {
+  const { first, itree } = notifiers_of(mm).subs;
+  const { name, pgd: root, mapped } = mm;
+  watched(machine).set(root, { name, root, mapped, subscribers: [first, itree] });
+}
+
 /** A notifier of `mm` that is not registered yet. */
 export function new_mmu_notifier(
   machine: Machine,
@@ -70,9 +83,11 @@ export function new_mmu_notifier(
   ops: MmuNotifierOps,
 ): MmuNotifier {
   const cache = kmem_cache_create('mmu_notifier', ['next', 'pprev', 'users']);
-  const { next, pprev, users } = new_object(machine, cache, name, {});
-  const mn = Object.freeze({ name, mm, ops, next, pprev, users });
+  const object = new_object(machine, cache, name, {});
+  const { next, pprev, users } = object;
+  const mn = Object.freeze({ name, mm, ops, next, pprev, users, object, cache });
   add(notifiers_of(mm).notifiers, mn);
+  watch(machine, mm);
   return mn;
 }
 
@@ -108,6 +123,7 @@ export function new_interval_notifier(
   const words = { next, pprev, invalidate_seq, deferred };
   const sub = Object.freeze({ name, mm, ops, start, end: start + length, ...words, object, cache });
   add(notifiers_of(mm).intervals, sub);
+  watch(machine, mm);
   return sub;
 }
 

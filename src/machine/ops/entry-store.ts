@@ -49,7 +49,10 @@ export function changeEntry(m: Machine, who: Actor, word: Word, store: () => voi
   const after = m.memory.peekWide(word);
   m.relink(before, after);
   m.translations.entryStored(who, word.address, word.frame, level, after.bits);
-  for (const sanitizer of m.sanitizers) sanitizer.entryStored?.(m, who, word.address);
+  for (const sanitizer of m.sanitizers) {
+    sanitizer.entryChanged?.(m, who, word, before, after);
+    sanitizer.entryStored?.(m, who, word.address);
+  }
 }
 
 /** Whoever stores an entry relies on what he made it of. */

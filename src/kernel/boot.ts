@@ -83,6 +83,7 @@ export function new_page(machine: Machine, name: string, refs = 0, pfn?: number)
 
 /** A frame of its own: two pages of one name would be one page. */
 function new_frame(machine: Machine, name: string): FrameInfo {
+  setupOnly();
   if (machine.memory.frameByName.has(name)) {
     throw new GracewalkError('E118', `there are two pages called ${name}`, {
       notes: ['page tables are called pgd, pud, pmd, pteA, pteB, ...'],

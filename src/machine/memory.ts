@@ -197,9 +197,14 @@ export class Memory {
   /** A named 32-bit word of static kernel memory. `values` names some of its values, for diagrams. */
   variable(name: string, initial = 0, values?: Readonly<Record<number, string>>): Word {
     setupOnly();
-    const word = this.at(this.reserve(8), 0, name, initial, false);
+    const word = this.field(name, initial);
     if (values) this.valueNames.set(word.cell, values);
     return word;
+  }
+
+  /** A word of a struct page: a frame that an entry's bits name may come up at any time. */
+  private field(name: string, initial = 0): Word {
+    return this.at(this.reserve(8), 0, name, initial, false);
   }
 
   /**
@@ -257,7 +262,7 @@ export class Memory {
       index,
       name,
       life: this.cells.allocate(makeLife(0, FREE)),
-      refcount: this.variable(`${name}->_refcount`),
+      refcount: this.field(`${name}->_refcount`),
       fields: this.pageFields(name),
       level: this.cells.allocate(-1),
       freedBy: this.cells.allocate(0),
@@ -270,7 +275,7 @@ export class Memory {
   }
 
   private pageFields(name: string): PageFields {
-    const fields = PAGE_FIELDS.map((field) => [field, this.variable(`${name}->${field}`)] as const);
+    const fields = PAGE_FIELDS.map((field) => [field, this.field(`${name}->${field}`)] as const);
     return Object.freeze(Object.fromEntries(fields) as PageFields);
   }
 

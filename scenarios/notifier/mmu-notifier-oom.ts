@@ -195,8 +195,11 @@ export default scenario<State>('mmu-notifier-oom', {
     undone: safe(UNDO),
     'reaped, kvm faults': safe(KVM_FAULTS),
     'reaped, the mirror faults': safe(MIRROR_FAULTS),
-    'reaped, nobody is told': fails('stale-translation', { ...KVM_FAULTS, patches: NOT_TOLD }),
-    'refused, taken all the same': fails('stale-translation', {
+    'reaped, nobody is told': fails(['stale-translation', 'property'], {
+      ...KVM_FAULTS,
+      patches: NOT_TOLD,
+    }),
+    'refused, taken all the same': fails(['stale-translation', 'property'], {
       ...MIRROR_FAULTS,
       patches: [TAKEN_ALL_THE_SAME],
     }),

@@ -35,7 +35,9 @@ export function questionOf(diagram: Diagram, meaning: Meaning): Question {
   const reader = new Reader(meaning);
   for (const row of diagram.rows) reader.read(row);
   if (diagram.next !== null) {
-    reader.notes.push(`line ${diagram.next}: another diagram begins here; it is not asked`);
+    reader.notes.push(
+      `line ${diagram.next}: another diagram begins here; it is not asked. Leave out what is above it to ask it`,
+    );
   }
   return reader;
 }

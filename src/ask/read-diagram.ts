@@ -14,11 +14,11 @@ export function readDiagram(text: string, actors: readonly string[], name: strin
   const unquoted = dedented(text.split(/\r?\n/)).map(withoutQuotes);
   const plain = dedented(unquoted).map((line) => expandTabs(line).trimEnd());
   const tagged = readTagged(plain, actors, name);
-  const { rows, end } = tagged
-    ? { rows: tagged, end: plain.length }
-    : readColumns(plain, actors, name);
+  const { rows, end } = tagged ?? readColumns(plain, actors, name);
   if (rows.length === 0) throw lostColumns(plain, name);
-  const next = plain.findIndex((line, at) => at >= end && headerWords(line, actors) !== null);
+  const begins = (line: string): boolean =>
+    tagged ? TAG.test(line) : headerWords(line, actors) !== null;
+  const next = plain.findIndex((line, at) => at >= end && begins(line));
   return {
     columns: [...new Set(rows.map(({ column }) => column))],
     rows: rows.map((row, at) => ({ ...row, n: at + 1 })),
@@ -48,17 +48,43 @@ function expandTabs(line: string): string {
 
 const TAG = /^\s*(?:\d+\s+)?\[([A-Za-z][\w/]*)\]\s?(.*)$/;
 
+/**
+ * The line at which tagged rows stop being those of one diagram: their numbers begin anew, or, of rows without
+ * numbers, there is a paragraph between them.
+ */
+function endOfTagged(lines: readonly string[]): number {
+  let last = 0;
+  let paragraph = false;
+  for (const [at, line] of lines.entries()) {
+    const number = TAG.test(line) ? /^\s*(\d+)/.exec(line)?.[1] : undefined;
+    if (TAG.test(line)) {
+      const isNext = number === undefined ? last > 0 && paragraph : Number(number) <= last;
+      if (isNext) return at;
+      last = number === undefined ? 1 : Number(number);
+      paragraph = false;
+    } else if (isParagraph(lines, at)) paragraph = true;
+  }
+  return lines.length;
+}
+
+/** A line of prose that begins behind a blank one. */
+function isParagraph(lines: readonly string[], at: number): boolean {
+  const line = lines[at] as string;
+  return lines[at - 1]?.trim() === '' && /[A-Za-z]/.test(line) && readCell(line.trim()) === null;
+}
+
 /** Rows like `  3 [vCPU0]   pmd = pmdp_get_lockless(pmdp);  // -> pteA`. Null if there are none. */
 function readTagged(
   lines: readonly string[],
   actors: readonly string[],
   name: string,
-): Numberless[] | null {
+): { readonly rows: Numberless[]; readonly end: number } | null {
   const tags = lines.map((line) => TAG.exec(line)?.[1] ?? '').filter((tag) => tag !== '');
   if (!tags.some((tag) => actors.includes(tag) || /^v?CPU\d+$/.test(tag))) return null;
   const rows: Numberless[] = [];
+  const end = endOfTagged(lines);
   let open: OpenRow | null = null;
-  for (const [at, source] of lines.entries()) {
+  for (const [at, source] of lines.slice(0, end).entries()) {
     const tag = TAG.exec(source);
     if (tag) {
       open = close(open, rows, name);
@@ -70,7 +96,7 @@ function readTagged(
     } else open = close(open, rows, name);
   }
   close(open, rows, name);
-  return rows;
+  return { rows, end };
 }
 
 interface OpenRow {

@@ -1,5 +1,6 @@
 import { GracewalkError } from '../base/errors.ts';
 import type { ArchDescriptor, KernelConfig, LeafPermissions } from '../machine/arch.ts';
+import { setupOnly } from '../machine/fn.ts';
 import type { Machine } from '../machine/machine.ts';
 import {
   ALLOCATED,
@@ -82,6 +83,7 @@ export function new_page(machine: Machine, name: string, refs = 0, pfn?: number)
 
 /** A frame of its own: two pages of one name would be one page. */
 function new_frame(machine: Machine, name: string): FrameInfo {
+  setupOnly();
   if (machine.memory.frameByName.has(name)) {
     throw new GracewalkError('E118', `there are two pages called ${name}`, {
       notes: ['page tables are called pgd, pud, pmd, pteA, pteB, ...'],
@@ -298,8 +300,16 @@ function load(
 
 /** Where the entry for `addr` in the table at `level` is when the scenario begins. */
 function entry_at(machine: Machine, mm: Mm, addr: number, level: number): EntryPointer {
+  setupOnly();
   const steps = [...walk(machine, mm.pgd, addr)];
-  const frame = steps.find((step) => step.level === level)?.table ?? mm.pgd;
+  const frame = steps.find((step) => step.level === level)?.table;
+  if (frame === undefined) {
+    const { name } = machine.arch.levels[level] as { name: string };
+    throw new GracewalkError('E131', `nothing is mapped near 0x${addr.toString(16)}`, {
+      notes: [`there is no ${name} table for it when the scenario begins`],
+      help: 'map a page there, or name the address in `tables` of the options of new_mm()',
+    });
+  }
   return Object.freeze({ frame, generation: 1, index: indexAt(machine.arch, level, addr) });
 }
 

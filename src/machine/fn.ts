@@ -171,6 +171,22 @@ export function this_arch(): ArchDescriptor {
   });
 }
 
+/** Where gracewalk's own functions stand that a scenario may call. */
+const library = /\/(?:src|dist)\/(?:machine|kernel|arch)\//;
+
+/** Refuses an actor what looks at the machine without taking a step, or makes something that was not there. */
+export function setupOnly(): void {
+  if (!current?.arch) return; // setup itself, or a predicate
+  const sites = parseStack(new Error().stack ?? '');
+  const at = sites.findIndex(({ file }) => !library.test(file));
+  const called = sites[at - 1]?.function?.split('.').at(-1) ?? 'a function for `setup`';
+  throw new GracewalkError('E126', `${called}() is called by an actor`, {
+    site: sites[at],
+    notes: ['it is no step: nobody would see that the actor has looked, or that something is new'],
+    help: 'call it in `setup`, and return what it gives as a part of the state',
+  });
+}
+
 const machinery = /\/machine\/(fn|op|coroutine|ops\/control)\.[jt]s$/;
 
 /** Leaves out the positions that are gracewalk's own plumbing. */

@@ -1,5 +1,6 @@
 import type { ArchDescriptor, DecodedEntry } from './arch.ts';
 import { Interner, type Cell, type Cells } from './cells.ts';
+import { setupOnly } from './fn.ts';
 import { FrameNumbers } from './frame-numbers.ts';
 import { highBits, isSplit, lowBits, type Stored } from './halves.ts';
 import { FREE, lifeGeneration, makeLife } from './life.ts';
@@ -195,9 +196,15 @@ export class Memory {
 
   /** A named 32-bit word of static kernel memory. `values` names some of its values, for diagrams. */
   variable(name: string, initial = 0, values?: Readonly<Record<number, string>>): Word {
-    const word = this.at(this.reserve(8), 0, name, initial, false);
+    setupOnly();
+    const word = this.field(name, initial);
     if (values) this.valueNames.set(word.cell, values);
     return word;
+  }
+
+  /** A word of a struct page: a frame that an entry's bits name may come up at any time. */
+  private field(name: string, initial = 0): Word {
+    return this.at(this.reserve(8), 0, name, initial, false);
   }
 
   /**
@@ -205,6 +212,7 @@ export class Memory {
    * bits, for diagrams.
    */
   pointer(name: string, tags?: Readonly<Record<number, string>>): Word {
+    setupOnly();
     const word = this.at(this.reserve(8), 0, name);
     if (tags) this.valueNames.set(word.cell, tags);
     return word;
@@ -254,7 +262,7 @@ export class Memory {
       index,
       name,
       life: this.cells.allocate(makeLife(0, FREE)),
-      refcount: this.variable(`${name}->_refcount`),
+      refcount: this.field(`${name}->_refcount`),
       fields: this.pageFields(name),
       level: this.cells.allocate(-1),
       freedBy: this.cells.allocate(0),
@@ -267,7 +275,7 @@ export class Memory {
   }
 
   private pageFields(name: string): PageFields {
-    const fields = PAGE_FIELDS.map((field) => [field, this.variable(`${name}->${field}`)] as const);
+    const fields = PAGE_FIELDS.map((field) => [field, this.field(`${name}->${field}`)] as const);
     return Object.freeze(Object.fromEntries(fields) as PageFields);
   }
 

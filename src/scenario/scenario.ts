@@ -85,9 +85,25 @@ export interface Variant<S> extends VariantOptions<S> {
   readonly kinds: readonly ViolationKind[];
 }
 
+/** Where variants were declared, for what is wrong with them. */
+const declaredAt: WeakMap<object, Site> = new WeakMap();
+
+function declared<S>(variant: Variant<S>): Variant<S> {
+  const site = authorsSite();
+  if (site) declaredAt.set(variant, site);
+  return variant;
+}
+
+/** The first position that is not in this file. */
+function authorsSite(): Site | undefined {
+  return parseStack(new Error().stack ?? '').find(
+    ({ file }) => !/\/scenario\/scenario\.[jt]s$/.test(file),
+  );
+}
+
 /** The variant is correct: every run is explored and nothing is found. */
 export function safe<S = never>(options: VariantOptions<S> = {}): Variant<S> {
-  return { ...options, expected: 'safe', kinds: [] };
+  return declared({ ...options, expected: 'safe', kinds: [] });
 }
 
 /** The variant is broken: each of these kinds of violation occurs, and no other. */
@@ -95,7 +111,8 @@ export function fails<S = never>(
   kinds: ViolationKind | readonly ViolationKind[],
   options: VariantOptions<S> = {},
 ): Variant<S> {
-  return { ...options, expected: 'fails', kinds: typeof kinds === 'string' ? [kinds] : kinds };
+  const list = typeof kinds === 'string' ? [kinds] : kinds;
+  return declared({ ...options, expected: 'fails', kinds: list });
 }
 
 /** A function that does nothing, for `patch(local_irq_save, nop)`. */
@@ -116,10 +133,10 @@ export interface Scenario {
 
 /** Declares a scenario; a scenario file's default export. */
 export function scenario<S>(id: string, definition: ScenarioDefinition<S>): Scenario {
-  const site = parseStack(new Error().stack ?? '').find(
-    ({ file }) => !/\/scenario\/scenario\.[jt]s$/.test(file),
-  );
-  validate(id, definition as unknown as ScenarioDefinition<unknown>, site);
+  const site = authorsSite();
+  const at = (variant: unknown): Site | undefined =>
+    (typeof variant === 'object' && variant ? declaredAt.get(variant) : undefined) ?? site;
+  validate(id, definition as unknown as ScenarioDefinition<unknown>, site, at);
   return Object.freeze({
     [brand]: true as const,
     id,

@@ -9,12 +9,13 @@ import { checkPredicates } from './validate-predicates.ts';
 
 /**
  * Types are removed before a scenario is loaded, not checked: whatever is looked at here may be anything.
- * What is wrong is said when the file is loaded, at `scenario()`, and not as a fault in the middle of a check.
+ * What is wrong is said when the file is loaded, at `scenario()` or at the variant, and not as a fault in the middle of a check.
  */
 export function validate(
   id: string,
   definition: ScenarioDefinition<unknown>,
   site: Site | undefined,
+  siteOf: (variant: unknown) => Site | undefined,
 ): void {
   if (typeof id !== 'string' || !/^[a-z0-9][a-z0-9-]*$/.test(id)) {
     refuse(
@@ -38,21 +39,24 @@ export function validate(
   checkStory(id, definition, site);
   checkQuestions(id, definition, site);
   for (const [name, variant] of Object.entries(definition.variants)) {
-    checkVariant(name, variant, site);
-    checkFields(`variant '${name}'`, variant, VARIANT_FIELDS, site);
+    const at = siteOf(variant);
+    const of = (part: keyof typeof variant): Site | undefined =>
+      variant[part] === undefined ? site : at;
+    checkVariant(name, variant, at);
+    checkFields(`variant '${name}'`, variant, VARIANT_FIELDS, at);
     const machine = variant.machine ?? definition.machine;
     const run = variant.run ?? definition.run;
     checkParts(id, name, { machine, run, setup: variant.setup ?? definition.setup }, site);
-    checkActors(name, machine, run, site);
-    checkConfig(name, machine, { ...definition.config, ...variant.config }, site);
-    checkAllocation(name, { ...definition.alloc, ...variant.alloc }, site);
-    checkModel(name, variant.model ?? definition.model, site);
-    for (const each of variant.patches ?? []) checkPatch(name, each, site);
+    checkActors(name, machine, run, of(variant.run ? 'run' : 'machine'));
+    checkConfig(name, machine, { ...definition.config, ...variant.config }, of('config'));
+    checkAllocation(name, { ...definition.alloc, ...variant.alloc }, of('alloc'));
+    checkModel(name, variant.model ?? definition.model, of('model'));
+    for (const each of variant.patches ?? []) checkPatch(name, each, at);
     if (Object.keys(machine.preempt).length > 0 && !definition.host) {
       refuse(
         'E102',
         `the host of ${machine.name} has nothing to do`,
-        site,
+        of('machine'),
         [`machine ${machine.title} is preempted, but the scenario names no host`],
         'add `host: kvm_host` from gracewalk/linux',
       );

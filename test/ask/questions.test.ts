@@ -334,5 +334,7 @@ test('there are twenty questions and more, with both answers', () => {
 test('a second diagram in the same mail is not silently left out', () => {
   const { answer, notes } = ask(rcu, 'call_rcu', `${readerFirst}\nOr:\n${readerFirst}`);
   expect(answer).toBe('unreachable');
-  expect(notes).toEqual(['line 13: another diagram begins here; it is not asked']);
+  expect(notes).toEqual([
+    'line 13: another diagram begins here; it is not asked. Leave out what is above it to ask it',
+  ]);
 });

@@ -119,6 +119,26 @@ test('of two diagrams the first is read, and where the other begins is told', ()
   expect(readDiagram(`${one}\nThat is all.\n`, ACTORS, 'race.txt').next).toBeNull();
 });
 
+test.each([
+  [' 1 [vCPU0] a();\n 2 [vCPU1] b();\n\nOr this:\n\n 1 [vCPU1] c();\n 2 [vCPU0] d();\n', 6],
+  [' 1 [vCPU0] a();\n 2 [vCPU1] b();\n 1 [vCPU1] c();\n', 3],
+  ['[vCPU0] a();\n[vCPU1] b();\n\nOr this:\n\n[vCPU1] c();\n', 6],
+])('of two tagged diagrams, too: %j', (text, next) => {
+  const both = readDiagram(text, ACTORS, 'race.txt');
+  expect(both.rows.map((row) => row.text)).toEqual(['a();', 'b();']);
+  expect(both.next).toBe(next);
+});
+
+test.each([
+  ' 1 [vCPU0] a();\n  ...\n11 [vCPU1] b();\n\nThat is all.\n',
+  '[vCPU0] a();\n\n...\n\n[vCPU1] b();\n',
+  '[vCPU0] a();\nas you know,\n[vCPU1] b();\n',
+])('what stands between tagged rows does not always end them: %j', (text) => {
+  const { rows: all, next } = readDiagram(text, ACTORS, 'race.txt');
+  expect(all.map((row) => row.text)).toEqual(['a();', 'b();']);
+  expect(next).toBeNull();
+});
+
 test('names may stand further right than what they head, as lockdep puts them', () => {
   const text =
     '       vCPU0                    vCPU1\n       ----\n  a();\n                                b();\n';

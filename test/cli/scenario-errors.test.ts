@@ -101,9 +101,9 @@ test('E108: a kind of violation that there is not', async () => {
   expect(await mistake('no-such-kind', { variants: "{ only: fails('use-after-fre') }" }))
     .toMatchInlineSnapshot(`
       "error: no violation 'use-after-fre'
-        --> FOLDER/no-such-kind.ts:5:16
-      5 | export default scenario('no-such-kind', {
-        |                ^^^^^^^^
+        --> FOLDER/no-such-kind.ts:10:21
+      10 |   variants: { only: fails('use-after-fre') },
+         |                     ^^^^^^^^^^^^^^^^^^^^^^
       note: variant 'only'; known: use-after-free, null-dereference, double-free,
             stale-translation, torn-entry, lost-write, lost-dirty, wrong-page,
             refcount, leak, deadlock, livelock, sleep-in-atomic, lock-order,
@@ -111,6 +111,42 @@ test('E108: a kind of violation that there is not', async () => {
       help: did you mean 'use-after-free'?                                [E108]
       exit 2"
     `);
+});
+
+test.each([
+  ['pte_off(m, mm, 0x1000)', 'pte_off', '^'.repeat(22)],
+  ["new_page(m, 'Y')", 'new_page', '^'.repeat(16)],
+  ["m.memory.variable('y')", 'variable', '^'.repeat(13)],
+])('E126: an actor calls what is for setup: %s', async (call, name, marked) => {
+  const said = await mistake('for-setup', {
+    setup: "(m) => ({ m, mm: linux.new_mm(m, 'mm', { 0x1000: linux.new_page(m, 'X') }) })",
+    run: `{ *CPU0({ m, mm }) { const made = ${call.replace(/^(?=pte|new)/, 'linux.')}; } }`,
+  });
+  expect(said).toContain(`error: ${name}() is called by an actor\n`);
+  expect(said).toContain(` ${marked}\n`);
+  expect(said).toMatch(/\[E126\]\nexit 2$/);
+});
+
+test('E131: a pointer to an entry of a table that there is not', async () => {
+  const said = await mistake('no-table', {
+    setup: `(m) => {
+      const mm = linux.new_mm(m, 'mm', { 0x1000: linux.new_page(m, 'X') });
+      return { x: m.memory.variable('x'), ptep: linux.pte_off(m, mm, 0x40000000) };
+    }`,
+  });
+  expect(said).toContain('error: nothing is mapped near 0x40000000\n');
+  expect(said).toMatch(/\[E131\]\nexit 2$/);
+});
+
+test('E108: what is wrong with a variant is said at its line', async () => {
+  const said = await mistake('which-variant', {
+    variants: `{
+    good: safe(),
+    bad: fails('use-after-free', { patches: [patch] }),
+  }`,
+  });
+  expect(said).toMatch(/which-variant\.ts:12:10/);
+  expect(said).toContain("bad: fails('use-after-free'");
 });
 
 test('E108: a misspelt field', async () => {

@@ -16,10 +16,14 @@ import { x86_64 } from 'gracewalk/arch';
 import {
   PAGE_SIZE,
   kvm_delete_memslot,
+  kvm_age_hva_range,
   kvm_faultin_pfn,
   kvm_memslot_is_invalid,
   kvm_tdp_mmu_map,
   kvm_tdp_mmu_unmap_gfn_range,
+  kvm_vcpu_ioctl,
+  mmu_notifier_clear_flush_young,
+  vcpu_runs_once,
   madvise_dontneed,
   new_host_vm,
   new_mm,
@@ -35,10 +39,14 @@ const HVA = 0;
 const SLOT = { id: 0, base_gfn: 0, npages: 1, userspace_addr: HVA };
 const [VALID, INVALID, DELETED] = [0, 1, 2];
 
+const STORE = { gpa: 0, value: 100n };
+
 interface State {
   readonly mm: Mm;
   readonly kvm: Kvm;
 }
+
+const FAULTS = ['correct', 'from inside the guest', 'an invalid slot is used', 'no grace period'];
 
 function* no(): Steps<boolean> {
   return false;
@@ -56,7 +64,8 @@ export default scenario<State>('host-memslot-delete', {
   },
 
   run: {
-    CPU0: ({ kvm }) => vcpu_faults_once(kvm.vcpus[0] as Vcpu, { gpa: 0, value: 100n }),
+    CPU0: ({ mm, kvm }) =>
+      kvm_vcpu_ioctl(kvm, mm, () => vcpu_faults_once(kvm.vcpus[0] as Vcpu, STORE)),
     *CPU1({ mm, kvm }) {
       yield* kvm_delete_memslot(kvm, SLOT, INVALID, DELETED);
       yield* madvise_dontneed(mm, HVA, PAGE_SIZE);
@@ -64,14 +73,30 @@ export default scenario<State>('host-memslot-delete', {
   },
 
   sometimes: {
-    'the page is mapped': returned(kvm_tdp_mmu_map, 'RET_PF_FIXED'),
-    'the entry is removed with the slot': returned(kvm_tdp_mmu_unmap_gfn_range, true),
+    'the page is mapped': only(FAULTS, returned(kvm_tdp_mmu_map, 'RET_PF_FIXED')),
+    'the entry is removed with the slot': only(FAULTS, returned(kvm_tdp_mmu_unmap_gfn_range, true)),
     'the slot is going': only(['correct'], returned(kvm_faultin_pfn, 'RET_PF_RETRY')),
-    'the slot is gone': returned(kvm_faultin_pfn, 'RET_PF_EMULATE'),
+    'the slot is gone': only(FAULTS, returned(kvm_faultin_pfn, 'RET_PF_EMULATE')),
+    'the page is not used': only(['aged meanwhile'], returned(kvm_age_hva_range, false)),
   },
 
   variants: {
     correct: safe({ shows: ['K15'] }),
+    // Nothing counts the look at the guest's marks: no replacement of the slots waits for it, but the slot does.
+    'aged meanwhile': safe({
+      run: {
+        CPU0: ({ mm }) => mmu_notifier_clear_flush_young(mm, HVA, PAGE_SIZE),
+        CPU1: ({ kvm }) => kvm_delete_memslot(kvm, SLOT, INVALID, DELETED),
+      },
+    }),
+    // The guest runs into a fault, so it looks for the slot behind its stay in the guest.
+    'from inside the guest': safe({
+      shows: ['K15'],
+      run: {
+        CPU0: ({ kvm }) => vcpu_runs_once(kvm.vcpus[0] as Vcpu, STORE),
+        CPU1: ({ kvm }) => kvm_delete_memslot(kvm, SLOT, INVALID, DELETED),
+      },
+    }),
     // K15: the slot's entries have been removed, and one comes after that.
     'an invalid slot is used': fails(['stale-translation', 'use-after-free'], {
       shows: ['K15'],

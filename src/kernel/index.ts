@@ -1,7 +1,7 @@
 /** `gracewalk/linux`: kernel functions and primitives under the kernel's names. */
 export * from './pages.ts';
 export { new_mm, new_page, new_pte_table, pmd_off, pte_off, pte_table, kernel_of } from './boot.ts';
-export { keep_stores, new_file_page } from './boot-file.ts';
+export { keep_stores, new_device_frame, new_file_page, on_disk } from './boot-file.ts';
 export type { Mappings, MmOptions } from './boot.ts';
 export type {
   Folio,
@@ -38,7 +38,12 @@ export {
 } from '../machine/ops/processor.ts';
 export { invalidate_local, load_root, translations_gone } from '../machine/ops/tlb.ts';
 export { kmalloc_GFP_KERNEL, non_block_end, non_block_start } from '../machine/ops/non-block.ts';
-export { allocate_frame, contents_discarded, foreign_owner } from '../machine/ops/pages.ts';
+export {
+  allocate_frame,
+  contents_discarded,
+  foreign_owner,
+  free_frame,
+} from '../machine/ops/pages.ts';
 export {
   smp_mb,
   smp_mb__after_atomic,

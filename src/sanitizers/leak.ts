@@ -1,6 +1,7 @@
 import type { ActorResult, Machine, Sanitizer } from '../machine/machine.ts';
 import {
   ALLOCATED,
+  FREE,
   PENDING,
   lifeGeneration,
   lifeState,
@@ -80,8 +81,10 @@ function reachedTables(machine: Machine): Set<number> {
     reached.add(frame);
     for (const entry of entriesOf(machine, frame)) if (entry.table) visit(entry.frame);
   };
-  for (const root of (machine.objects.get('roots') as readonly number[] | undefined) ?? [])
-    visit(root);
+  const { cells, memory } = machine;
+  for (const root of (machine.objects.get('roots') as readonly number[] | undefined) ?? []) {
+    if (lifeState(cells.peek(memory.info(root).life)) !== FREE) visit(root);
+  }
   for (const frame of heldByWords(machine).keys()) visit(frame);
   return reached;
 }

@@ -13,6 +13,7 @@ import {
 } from '../memory.ts';
 import { defineOp, perform, type Steps } from '../op.ts';
 import { fn, leaf } from '../fn.ts';
+import { hasStructPage } from '../struct-pages.ts';
 import { lockedUnless } from './control.ts';
 import type { Place } from './entry-store.ts';
 
@@ -150,6 +151,7 @@ const getRefOp = defineOp('page_ref_get', {
     }),
   exec: (m, who, [page, unlessZero, claim]: GetArgs) => {
     const { refcount } = m.memory.info(page.frame);
+    if (!hasStructPage(m, page)) return refuseCount(m, who, page, 'takes a reference on', WILD);
     const count = m.load(who, refcount);
     if (unlessZero && count <= 0) return false;
     m.memory.store(refcount, count + 1);
@@ -185,6 +187,8 @@ export function* page_ref_get(
   return yield* perform(getRefOp, [page, unlessZero, claim]);
 }
 
+const WILD = 'which has no struct page';
+
 function references(count: number): string {
   return count === 1 ? 'a reference' : `${count} references`;
 }
@@ -207,6 +211,7 @@ const putRefOp = defineOp('page_ref_put', {
   learns: 'sign',
   exec: (m, who, [page, refs]: [Page, number]) => {
     const { refcount } = m.memory.info(page.frame);
+    if (!hasStructPage(m, page)) return refuseCount(m, who, page, 'drops a reference on', WILD);
     const before = m.memory.load(refcount);
     if (before < refs) {
       const few = before === 0 ? 'which has none' : `which has only ${before}`;

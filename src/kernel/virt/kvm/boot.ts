@@ -7,8 +7,20 @@ import { watchGuestFrames } from '../../../machine/second-stages.ts';
 import { STAGE, levelAt, stageNamed } from '../../../machine/stages.ts';
 import { indexAt } from '../../../machine/walk.ts';
 import type { Mm } from '../../mm/types.ts';
+import { KVM_MEMSLOT_INVALID } from './memslots.ts';
 import { INVALID_GPA } from './mmu_invalidate.ts';
-import type { Kvm, KvmMmuOps, KvmRequest, Memslots, PfnCache, Sptep, Vcpu } from './types.ts';
+import { KVM_HVA_ERR_BAD, NO_GENERATION } from './pfncache.ts';
+import type {
+  Kvm,
+  KvmMmuOps,
+  KvmRequest,
+  Memslot,
+  MemslotObject,
+  Memslots,
+  PfnCache,
+  Sptep,
+  Vcpu,
+} from './types.ts';
 import {
   KVM_REQ_MMU_FREE_OBSOLETE_ROOTS,
   KVM_REQ_TLB_FLUSH,
@@ -65,6 +77,7 @@ export function new_vm(
   const variable = (field: string, initial = 0): Word =>
     memory.variable(`${name}->${field}`, initial);
   const whole = [{ id: 0, base_gfn: 0, npages: 512, userspace_addr: 0 }];
+  const memslot_sets = options.memslots ?? [whole];
   const vcpus: Vcpu[] = [];
   const gpcs: PfnCache[] = [];
   const tree = new Tree(machine, name, stage, root_level, options.links ?? 0n);
@@ -87,13 +100,15 @@ export function new_vm(
     mmu_invalidate_range_end: memory.variable(`${name}->mmu_invalidate_range_end`, 0, RANGE_NAMES),
     mn_active_invalidate_count: counts_open(machine, variable('mn_active_invalidate_count')),
     mn_invalidate_lock: variable('mn_invalidate_lock'),
-    memslot_sets: options.memslots ?? [whole],
+    memslot_sets,
+    memslot_objects: new_memslots(machine, memslot_sets),
     memslots: variable('memslots'),
     slots_lock: variable('slots_lock'),
     vm_dead: variable('vm_dead'),
     srcu: variable('srcu'),
     gpcs,
     root: tree.root,
+    root_role_invalid: memory.variable(`${memory.info(tree.root.frame).name}->role.invalid`),
     mmu,
     vcpus,
   };
@@ -111,9 +126,32 @@ function frames_of(sets: readonly Memslots[]): number[] {
     .flatMap(({ base_gfn, npages }) => Array.from({ length: npages }, (_, at) => base_gfn + at));
 }
 
+/** The slots of all sets as objects in memory: one that is in several sets is one object. */
+function new_memslots(
+  { cells, memory }: Machine,
+  sets: readonly Memslots[],
+): ReadonlyMap<Memslot, MemslotObject> {
+  const objects = new Map<Memslot, MemslotObject>();
+  for (const slot of new Set(sets.flat())) {
+    const kind = slot.invalid ? 'invalid_slot' : 'memslot';
+    let name = `${kind}${slot.id}`;
+    while (memory.frameByName.has(name)) name += "'"; // the same slot, moved
+    const { index, life } = memory.frame(name);
+    cells.values[life] = makeLife(1, ALLOCATED);
+    const field = (at: number, what: string): Word =>
+      memory.at(index * PAGE_SIZE + at * 8, 1, `${name}->${what}`);
+    const object = { flags: field(0, 'flags'), userspace_addr: field(1, 'userspace_addr') };
+    memory.store(object.flags, slot.invalid ? KVM_MEMSLOT_INVALID : 0);
+    memory.store(object.userspace_addr, slot.userspace_addr);
+    objects.set(slot, Object.freeze({ memory: memory.page(index, 1), ...object }));
+  }
+  return objects;
+}
+
 function new_gpc(machine: Machine, kvm: Kvm, gfn: number): PfnCache {
   const name = 'gpc';
-  const variable = (field: string): Word => machine.memory.variable(`${name}->${field}`);
+  const variable = (field: string, initial = 0): Word =>
+    machine.memory.variable(`${name}->${field}`, initial);
   return Object.freeze({
     name,
     kvm,
@@ -121,6 +159,8 @@ function new_gpc(machine: Machine, kvm: Kvm, gfn: number): PfnCache {
     lock: variable('lock'),
     refresh_lock: variable('refresh_lock'),
     valid: variable('valid'),
+    uhva: variable('uhva', KVM_HVA_ERR_BAD),
+    generation: variable('generation', NO_GENERATION),
     khva: machine.memory.pointer(`${name}->khva`),
   });
 }

@@ -5,6 +5,7 @@ import type { Steps } from '../../../machine/op.ts';
 import { read_lock, read_unlock, write_lock, write_unlock } from '../../../machine/ops/locks.ts';
 import { READ_ONCE } from '../../../machine/ops/memory.ts';
 import { page_is_owned } from '../../../machine/ops/secondary.ts';
+import { hasStructPage } from '../../../machine/struct-pages.ts';
 import { smp_rmb } from '../../../machine/ops/store-buffer.ts';
 import { FOLL_WRITE } from '../../mm/gup-folio.ts';
 import { gup_fast_fallback } from '../../mm/gup-slow.ts';
@@ -41,6 +42,14 @@ export const hva_to_pfn = fn(function* hva_to_pfn(
   return yield* gup_fast_fallback(kvm.mm, hva, write ? FOLL_WRITE : 0);
 });
 
+/** kvm_pfn_to_refcounted_page(): the page of a frame that has a struct page; registers of a device have none. */
+export const kvm_pfn_to_refcounted_page = fn(
+  function* kvm_pfn_to_refcounted_page(kvm: Kvm, page: Page): Steps<Page | null> {
+    return hasStructPage(kvm.machine, page) ? page : null;
+  },
+  { hidden: true },
+);
+
 /** kvm_mmu_faultin_pfn(): the page that a fault is about, or what is to be done instead. Under kvm->srcu. */
 export const kvm_faultin_pfn = fn(function* kvm_faultin_pfn(
   vcpu: Vcpu,
@@ -52,9 +61,10 @@ export const kvm_faultin_pfn = fn(function* kvm_faultin_pfn(
   yield* smp_rmb(); // the sequence before the process's entries
   const slot = yield* gfn_to_memslot(kvm, gfn);
   if (!slot) return 'RET_PF_EMULATE';
-  if (yield* kvm_memslot_is_invalid(slot)) return 'RET_PF_RETRY';
+  if (yield* kvm_memslot_is_invalid(kvm, slot)) return 'RET_PF_RETRY';
   if (yield* mmu_invalidate_retry_gfn_unsafe(kvm, mmu_seq, gfn)) return 'RET_PF_RETRY';
-  const page = yield* hva_to_pfn(kvm, gfn_to_hva_memslot(slot, gfn), write);
+  const hva = yield* gfn_to_hva_memslot(kvm, slot, gfn);
+  const page = yield* hva_to_pfn(kvm, hva, write);
   if (!page) return 'RET_PF_EMULATE';
   const found: FaultinPage = { ...fault, slot, mmu_seq, page, map_writable: write };
   if (!(yield* mmu_invalidate_retry_gfn_unsafe(kvm, mmu_seq, gfn))) return found;
@@ -62,9 +72,18 @@ export const kvm_faultin_pfn = fn(function* kvm_faultin_pfn(
   return 'RET_PF_RETRY';
 });
 
-/** is_page_fault_stale(): has the page been taken away from the process since it was looked up? Under mmu_lock. */
+/** is_obsolete_sp(), of the root: is it being given up? It is zapped once, and nobody looks at it later. */
+export const is_obsolete_root = fn(
+  function* is_obsolete_root({ root_role_invalid }: Kvm): Steps<boolean> {
+    return (yield* READ_ONCE(root_role_invalid)) === 1;
+  },
+  { hidden: true, protects: { what: 'is_obsolete_sp()', without: no } },
+);
+
+/** is_page_fault_stale(): is the root given up, or has the process lost the page since? Under mmu_lock. */
 export const is_page_fault_stale = fn(
   function* is_page_fault_stale(vcpu: Vcpu, { mmu_seq, gfn }: FaultinPage): Steps<boolean> {
+    if (yield* is_obsolete_root(vcpu.kvm)) return true;
     return yield* mmu_invalidate_retry_gfn(vcpu.kvm, mmu_seq, gfn);
   },
   { protects: { what: 'is_page_fault_stale()', without: no } },

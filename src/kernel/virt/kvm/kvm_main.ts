@@ -5,7 +5,7 @@ import { spin_lock, spin_unlock, write_lock, write_unlock } from '../../../machi
 import { READ_ONCE, WRITE_ONCE } from '../../../machine/ops/memory.ts';
 import { gfns_unmapped } from '../../../machine/ops/secondary.ts';
 import { srcu_read_lock, srcu_read_unlock } from '../../kernel/srcu.ts';
-import { hva_range_to_gfns, hva_range_to_gfns_now, kvm_memslots } from './memslots.ts';
+import { gfns_of_hva_range, hva_range_to_gfns_now } from './memslots.ts';
 import {
   kvm_mmu_invalidate_begin,
   kvm_mmu_invalidate_end,
@@ -67,8 +67,7 @@ export const kvm_handle_hva_range = fn(function* kvm_handle_hva_range(
   { start, end, on_lock, handler, flush_on_ret }: HvaRange,
 ): Steps<Handled> {
   const idx = yield* srcu_read_lock(kvm.srcu);
-  const slots = yield* kvm_memslots(kvm);
-  const gfns = hva_range_to_gfns(slots, start, end);
+  const gfns = yield* gfns_of_hva_range(kvm, start, end);
   let ret = false;
   if (gfns.length > 0) {
     yield* write_lock(kvm.mmu_lock);
@@ -139,6 +138,29 @@ export const kvm_mmu_notifier_invalidate_range_end = fn(
   },
 );
 
+/**
+ * kvm_mmu_notifier_clear_flush_young(), and clear_young() without the flush: was a page of the range used by the
+ * guest? Nothing goes away, so nothing is counted; that the slots are there is only due to the section of kvm->srcu.
+ */
+export const kvm_age_hva_range = fn(function* kvm_age_hva_range(
+  kvm: Kvm,
+  start: number,
+  end: number,
+  flush_on_ret: boolean,
+): Steps<boolean> {
+  const handler: GfnHandler = (_kvm, from, to) => kvm.mmu.age_gfn(kvm, from, to, true);
+  return (yield* kvm_handle_hva_range(kvm, { start, end, handler, flush_on_ret })).ret;
+});
+
+/** kvm_mmu_notifier_test_young(): the same, and takes nothing. */
+export const kvm_test_age_hva = fn(function* kvm_test_age_hva(
+  kvm: Kvm,
+  addr: number,
+): Steps<boolean> {
+  const handler: GfnHandler = (_kvm, from, to) => kvm.mmu.age_gfn(kvm, from, to, false);
+  return (yield* kvm_handle_hva_range(kvm, { start: addr, end: addr + 1, handler })).ret;
+});
+
 /** kvm_flush_shadow_all(): removes every entry. */
 export const kvm_flush_shadow_all = fn(function* kvm_flush_shadow_all(kvm: Kvm): Steps<void> {
   const gfns = kvm.memslot_sets.flat().map(({ base_gfn, npages }) => base_gfn + npages);
@@ -170,6 +192,9 @@ export function kvm_mmu_notifier_ops(kvm: Kvm): MmuNotifierOps {
     },
     invalidate_range_end: (_mn, { start, end }) =>
       kvm_mmu_notifier_invalidate_range_end(kvm, start, end),
+    clear_flush_young: (_mn, start, end) => kvm_age_hva_range(kvm, start, end, true),
+    clear_young: (_mn, start, end) => kvm_age_hva_range(kvm, start, end, false),
+    test_young: (_mn, addr) => kvm_test_age_hva(kvm, addr),
   } satisfies MmuNotifierOps);
 }
 

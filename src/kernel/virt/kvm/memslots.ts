@@ -10,11 +10,12 @@ import {
   write_unlock,
 } from '../../../machine/ops/locks.ts';
 import { READ_ONCE, store_word } from '../../../machine/ops/memory.ts';
+import { free_frame } from '../../../machine/ops/pages.ts';
 import { AGAIN, retry } from '../../../machine/ops/retry.ts';
 import type { GfnRange } from '../../../machine/ops/secondary.ts';
 import { synchronize_srcu } from '../../kernel/srcu.ts';
 import { PAGE_SIZE } from '../../mm/layout.ts';
-import type { Kvm, Memslot, Memslots } from './types.ts';
+import type { Kvm, Memslot, MemslotObject, Memslots } from './types.ts';
 import { kvm_flush_remote_tlbs } from './vcpu.ts';
 
 /**
@@ -31,6 +32,8 @@ import { kvm_flush_remote_tlbs } from './vcpu.ts';
  * Why a counter and no rw_semaphore: a fair one keeps new readers out while a writer waits, and an
  * invalidation may have to wait for somebody who starts another one (K8). So invalidations without end
  * keep a replacement waiting.
+ * A slot that is in no set any more is freed after the last replacement's grace period: whoever reads slots without an
+ * invalidation of his own that holds a replacement up (faults, aging, pfncache.ts) relies on his section alone.
  *
  * Assumes: one set of slots at a time is prepared, under slots_lock; addresses of one address space.
  *
@@ -45,19 +48,32 @@ export const kvm_memslots = fn(
   { hidden: true },
 );
 
+/** __gfn_to_memslot(): the slot of a set that a guest frame is in, or null. */
+export function __gfn_to_memslot(slots: Memslots, gfn: number): Memslot | null {
+  return slots.find(({ base_gfn, npages }) => gfn >= base_gfn && gfn < base_gfn + npages) ?? null;
+}
+
 /** The slot that a guest frame is in, or null. */
 export const gfn_to_memslot = fn(function* gfn_to_memslot(
   kvm: Kvm,
   gfn: number,
 ): Steps<Memslot | null> {
-  const slots = yield* kvm_memslots(kvm);
-  return slots.find(({ base_gfn, npages }) => gfn >= base_gfn && gfn < base_gfn + npages) ?? null;
+  return __gfn_to_memslot(yield* kvm_memslots(kvm), gfn);
 });
 
-/** __gfn_to_hva_memslot(). */
-export function gfn_to_hva_memslot({ base_gfn, userspace_addr }: Memslot, gfn: number): number {
-  return userspace_addr + (gfn - base_gfn) * PAGE_SIZE;
+/** A field of a slot as memory has it: who reads it must know that the slot is there. */
+function* read_slot(kvm: Kvm, slot: Memslot, field: 'flags' | 'userspace_addr'): Steps<number> {
+  const object = kvm.memslot_objects.get(slot) as MemslotObject; // new_vm() has made one of each
+  return yield* READ_ONCE(object[field]);
 }
+
+/** __gfn_to_hva_memslot(). */
+export const gfn_to_hva_memslot = fn(
+  function* gfn_to_hva_memslot(kvm: Kvm, slot: Memslot, gfn: number): Steps<number> {
+    return (yield* read_slot(kvm, slot, 'userspace_addr')) + (gfn - slot.base_gfn) * PAGE_SIZE;
+  },
+  { hidden: true },
+);
 
 /** The guest frames that host addresses [from, to) back. */
 export function hva_range_to_gfns(slots: Memslots, from: number, to: number): GfnRange[] {
@@ -68,16 +84,25 @@ export function hva_range_to_gfns(slots: Memslots, from: number, to: number): Gf
   });
 }
 
+/** The same, by slots that are in memory. Under kvm->srcu. */
+export function* gfns_of_hva_range(kvm: Kvm, from: number, to: number): Steps<GfnRange[]> {
+  const slots = yield* kvm_memslots(kvm);
+  for (const slot of slots) yield* read_slot(kvm, slot, 'userspace_addr'); // the search
+  return hva_range_to_gfns(slots, from, to);
+}
+
 /** The same for checks, by the set of slots that is current. No step. */
 export function hva_range_to_gfns_now(kvm: Kvm, from: number, to: number): GfnRange[] {
   const current = kvm.machine.memory.load(kvm.memslots);
   return hva_range_to_gfns(kvm.memslot_sets[current] ?? [], from, to);
 }
 
+export const KVM_MEMSLOT_INVALID: number = 1 << 16;
+
 /** Is there a slot that may not be used any more? Whoever finds one tries again: it will be gone. */
 export const kvm_memslot_is_invalid = fn(
-  function* kvm_memslot_is_invalid(slot: Memslot): Steps<boolean> {
-    return slot.invalid === true;
+  function* kvm_memslot_is_invalid(kvm: Kvm, slot: Memslot): Steps<boolean> {
+    return ((yield* read_slot(kvm, slot, 'flags')) & KVM_MEMSLOT_INVALID) !== 0;
   },
   { hidden: true, protects: { what: 'the test for KVM_MEMSLOT_INVALID', without: no } },
 );
@@ -127,6 +152,11 @@ export const kvm_arch_flush_shadow_memslot = fn(function* kvm_arch_flush_shadow_
   yield* write_unlock(kvm.mmu_lock);
 });
 
+/** kvm_free_memslot(): no set has the slot any more, and no reader's section is from before. */
+export const kvm_free_memslot = fn(function* kvm_free_memslot(slot: MemslotObject): Steps<void> {
+  yield* free_frame(slot.memory); // kfree(): from now on it may be anything
+});
+
 /** kvm_set_memslot(KVM_MR_DELETE): by the set in which `slot` is invalid, to the set in which it is not. */
 export const kvm_delete_memslot = fn(function* kvm_delete_memslot(
   kvm: Kvm,
@@ -138,6 +168,11 @@ export const kvm_delete_memslot = fn(function* kvm_delete_memslot(
   yield* kvm_swap_active_memslots(kvm, invalid);
   yield* kvm_arch_flush_shadow_memslot(kvm, slot);
   yield* kvm_swap_active_memslots(kvm, without);
+  for (const [each, object] of kvm.memslot_objects) {
+    const was = each === slot || kvm.memslot_sets[invalid]?.includes(each) === true;
+    if (!was || kvm.memslot_sets[without]?.includes(each) === true) continue;
+    yield* kvm_free_memslot(object);
+  }
   yield* mutex_unlock(kvm.slots_lock);
 });
 

@@ -1,5 +1,5 @@
 import { fn, leaf } from '../../../machine/fn.ts';
-import { no } from '../../../machine/protection.ts';
+import { holds, no } from '../../../machine/protection.ts';
 import type { Page } from '../../../machine/memory.ts';
 import type { Steps } from '../../../machine/op.ts';
 import {
@@ -14,10 +14,9 @@ import { READ_ONCE, WRITE_ONCE, read_entry, write_entry } from '../../../machine
 import { AGAIN, retry } from '../../../machine/ops/retry.ts';
 import { smp_rmb } from '../../../machine/ops/store-buffer.ts';
 import { srcu_read_lock, srcu_read_unlock } from '../../kernel/srcu.ts';
-import { PAGE_SIZE } from '../../mm/layout.ts';
 import { folio_put, memcpy_to_page, pointer_to } from '../../mm/page-ref.ts';
 import { hva_to_pfn } from './fault.ts';
-import { gfn_to_hva_memslot, gfn_to_memslot } from './memslots.ts';
+import { __gfn_to_memslot, gfn_to_hva_memslot } from './memslots.ts';
 import type { Kvm, PfnCache } from './types.ts';
 
 /**
@@ -32,9 +31,17 @@ import type { Kvm, PfnCache } from './types.ts';
  * The order matters here, because mmu_lock is not held: first the count, then the sequence. The end of an
  * invalidation changes them the other way round.
  *
+ * The cache is of a host address, and the slots say which: it is good for as long as the slots are those in which
+ * it was looked up (gpc->generation). Nobody tells it that they have changed.
+ *
  * Follows linux v6.12 virt/kvm/pfncache.c (hva_to_pfn_retry, mmu_notifier_retry_cache,
  * gfn_to_pfn_cache_invalidate_start).
  */
+
+/** The cache is of no address. */
+export const KVM_HVA_ERR_BAD = -1;
+/** The generation of slots that there never are. */
+export const NO_GENERATION = -1;
 
 /** Is an invalidation of any range between its start and its end? */
 export const mn_active_invalidations = fn(
@@ -92,18 +99,49 @@ export const hva_to_pfn_retry = fn(function* hva_to_pfn_retry(
   return true;
 });
 
+/** Are the slots still those in which the address was looked up? A set's number is its generation. */
+export const gpc_generation_is_current = fn(
+  function* gpc_generation_is_current({ kvm, generation }: PfnCache): Steps<boolean> {
+    return (yield* READ_ONCE(generation)) === (yield* READ_ONCE(kvm.memslots));
+  },
+  { hidden: true, protects: { what: 'the test of slots->generation', without: holds } },
+);
+
+/** kvm_gpc_check(): may the page be used? Under gpc->lock. */
+export const kvm_gpc_check = fn(function* kvm_gpc_check(gpc: PfnCache): Steps<boolean> {
+  if (!(yield* gpc_generation_is_current(gpc))) return false;
+  return (yield* READ_ONCE(gpc.valid)) === 1;
+});
+
+/** Where the slots have the guest frame now, or KVM_HVA_ERR_BAD. Under kvm->srcu. */
+const look_up_uhva = fn(
+  function* look_up_uhva(gpc: PfnCache): Steps<number> {
+    const { kvm, gfn } = gpc;
+    yield* write_lock(gpc.lock);
+    const generation = yield* READ_ONCE(kvm.memslots);
+    const slot = __gfn_to_memslot(kvm.memslot_sets[generation] ?? [], gfn);
+    const uhva = slot ? yield* gfn_to_hva_memslot(kvm, slot, gfn) : KVM_HVA_ERR_BAD;
+    yield* WRITE_ONCE(gpc.valid, 0); // what it leads to belongs to another address
+    yield* WRITE_ONCE(gpc.generation, generation);
+    yield* WRITE_ONCE(gpc.uhva, uhva);
+    yield* write_unlock(gpc.lock);
+    return uhva;
+  },
+  { hidden: true },
+);
+
 /** kvm_gpc_refresh(): looks the page up anew; false: there is none. */
 export const kvm_gpc_refresh = fn(function* kvm_gpc_refresh(gpc: PfnCache): Steps<boolean> {
   const { kvm } = gpc;
   const idx = yield* srcu_read_lock(kvm.srcu);
-  const slot = yield* gfn_to_memslot(kvm, gpc.gfn);
+  yield* mutex_lock(gpc.refresh_lock);
+  const uhva = yield* look_up_uhva(gpc);
   let valid = false;
-  if (slot) {
-    yield* mutex_lock(gpc.refresh_lock);
-    valid = yield* hva_to_pfn_retry(gpc, gfn_to_hva_memslot(slot, gpc.gfn));
+  if (uhva !== KVM_HVA_ERR_BAD) {
+    valid = yield* hva_to_pfn_retry(gpc, uhva);
     yield* write_unlock(gpc.lock);
-    yield* mutex_unlock(gpc.refresh_lock);
   }
+  yield* mutex_unlock(gpc.refresh_lock);
   yield* srcu_read_unlock(kvm.srcu, idx);
   return valid;
 });
@@ -114,7 +152,7 @@ export const kvm_gpc_write = fn(function* kvm_gpc_write(
   value: bigint,
 ): Steps<boolean> {
   yield* read_lock(gpc.lock);
-  const valid = (yield* READ_ONCE(gpc.valid)) === 1; // kvm_gpc_check()
+  const valid = yield* kvm_gpc_check(gpc);
   if (valid) {
     const khva = yield* get_khva(gpc);
     yield* memcpy_to_page(khva, 0, value);
@@ -123,17 +161,26 @@ export const kvm_gpc_write = fn(function* kvm_gpc_write(
   return valid;
 });
 
+/** Is it a valid cache of an address in the range? Under gpc->lock. */
+const is_cache_of = fn(
+  function* is_cache_of(gpc: PfnCache, start: number, end: number): Steps<boolean> {
+    if ((yield* READ_ONCE(gpc.valid)) === 0) return false;
+    const uhva = yield* READ_ONCE(gpc.uhva);
+    return uhva >= start && uhva < end;
+  },
+  { hidden: true },
+);
+
 /** Invalidates the caches of [start, end), which host addresses are. */
 export const gfn_to_pfn_cache_invalidate_start = fn(
   function* gfn_to_pfn_cache_invalidate_start(kvm: Kvm, start: number, end: number): Steps<void> {
     for (const gpc of kvm.gpcs) {
-      const [slot] = (kvm.memslot_sets[0] ?? []).filter(
-        ({ base_gfn, npages }) => gpc.gfn >= base_gfn && gpc.gfn < base_gfn + npages,
-      );
-      const uhva = slot ? gfn_to_hva_memslot(slot, gpc.gfn) : -1; // gpc->uhva
-      if (uhva < start - (start % PAGE_SIZE) || uhva >= end) continue;
+      yield* read_lock(gpc.lock);
+      const found = yield* is_cache_of(gpc, start, end);
+      yield* read_unlock(gpc.lock);
+      if (!found) continue;
       yield* write_lock(gpc.lock);
-      yield* WRITE_ONCE(gpc.valid, 0);
+      if (yield* is_cache_of(gpc, start, end)) yield* WRITE_ONCE(gpc.valid, 0);
       yield* write_unlock(gpc.lock);
     }
   },

@@ -44,6 +44,9 @@ export interface PfnCache {
   readonly lock: Word;
   readonly refresh_lock: Word;
   readonly valid: Word;
+  /** The host address that it was looked up at, in the slots of this generation. */
+  readonly uhva: Word;
+  readonly generation: Word;
   /** The page that gpc->khva leads to, without a reference. */
   readonly khva: Word;
 }
@@ -63,6 +66,13 @@ export interface Memslot {
 
 /** struct kvm_memslots: a set of slots is never changed, but replaced by another. */
 export type Memslots = readonly Memslot[];
+
+/** A slot in memory, as those find it who look at it; freed with it. */
+export interface MemslotObject {
+  readonly memory: Page;
+  readonly flags: Word;
+  readonly userspace_addr: Word;
+}
 
 /** What an architecture's MMU does for virt/kvm: the kvm_arch_*() functions. */
 export interface KvmMmuOps {
@@ -100,6 +110,7 @@ export interface Kvm {
   readonly mn_invalidate_lock: Word;
   /** The sets of slots that there are in the scenario, and which of them is current. */
   readonly memslot_sets: readonly Memslots[];
+  readonly memslot_objects: ReadonlyMap<Memslot, MemslotObject>;
   readonly memslots: Word;
   readonly slots_lock: Word;
   /** No vCPU may run any more. */
@@ -109,6 +120,8 @@ export interface Kvm {
   readonly gpcs: readonly PfnCache[];
   /** The root that vCPUs load (kvm->arch.tdp_mmu_roots; one at a time here). */
   readonly root: Page;
+  /** root->role.invalid: vCPUs are told to load another. */
+  readonly root_role_invalid: Word;
   readonly mmu: KvmMmuOps;
   readonly vcpus: readonly Vcpu[];
 }

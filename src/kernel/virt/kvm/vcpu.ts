@@ -224,12 +224,7 @@ export const vcpu_enter_guest = fn(function* vcpu_enter_guest(
  * a grace period meanwhile, as he would not if he went round: so it ends here with the round.
  */
 export const vcpu_run = fn(function* vcpu_run(vcpu: Vcpu, access: GuestAccess): Steps<Accessed> {
-  return yield* retry(function* () {
-    const srcu: SrcuIdx = { idx: yield* srcu_read_lock(vcpu.kvm.srcu) };
-    const done = yield* enter_or_handle_fault(vcpu, access, srcu);
-    yield* srcu_read_unlock(vcpu.kvm.srcu, srcu.idx);
-    return done;
-  });
+  return yield* retry(() => vcpu_runs_once(vcpu, access));
 });
 
 /** What the guest's access came to, or AGAIN. */
@@ -261,6 +256,17 @@ export const vcpu_enters_once = fn(
   ): Steps<Accessed | typeof AGAIN> {
     const srcu: SrcuIdx = open ?? { idx: yield* srcu_read_lock(vcpu.kvm.srcu) };
     const done = yield* vcpu_enter_guest(vcpu, access, srcu);
+    yield* srcu_read_unlock(vcpu.kvm.srcu, srcu.idx);
+    return done;
+  },
+  { hidden: true },
+);
+
+/** One round of vcpu_run(): the guest is entered, and a fault of its access is handled. */
+export const vcpu_runs_once = fn(
+  function* vcpu_runs_once(vcpu: Vcpu, access: GuestAccess): Steps<Accessed | typeof AGAIN> {
+    const srcu: SrcuIdx = { idx: yield* srcu_read_lock(vcpu.kvm.srcu) };
+    const done = yield* enter_or_handle_fault(vcpu, access, srcu);
     yield* srcu_read_unlock(vcpu.kvm.srcu, srcu.idx);
     return done;
   },

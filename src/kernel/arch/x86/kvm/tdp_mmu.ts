@@ -77,7 +77,7 @@ const SetPageDirty = leaf(function* SetPageDirty(kvm: Kvm, page: Page): Steps<vo
 });
 
 /** kvm_set_pfn_dirty(): the page was written to. No reference keeps it: it must not be freed before the zap. */
-const kvm_set_pfn_dirty = fn(function* kvm_set_pfn_dirty(kvm: Kvm, page: Page): Steps<void> {
+export const tdp_set_pfn_dirty = fn(function* kvm_set_pfn_dirty(kvm: Kvm, page: Page): Steps<void> {
   yield* page_is_owned(page, 'struct page');
   yield* SetPageDirty(kvm, page);
 });
@@ -126,7 +126,7 @@ export const handle_changed_spte = fn(function* handle_changed_spte(
   yield* bug_on(moved, `gfn ${gfn}`, `gfn ${gfn} goes from one page to another without a flush.`);
   if (!is_dirty_spte(kvm, old_spte)) return;
   if (is_present && is_dirty_spte(kvm, new_spte)) return;
-  yield* kvm_set_pfn_dirty(kvm, spte_to_pfn(kvm, old_spte));
+  yield* tdp_set_pfn_dirty(kvm, spte_to_pfn(kvm, old_spte));
 });
 
 /** Takes what the entry says, however often somebody else has it frozen meanwhile. */

@@ -3,7 +3,7 @@ import type { Page, Word } from '../../../../machine/memory.ts';
 import { ALLOCATED, makeLife } from '../../../../machine/memory.ts';
 import type { Steps } from '../../../../machine/op.ts';
 import { read_lock, read_unlock, write_lock, write_unlock } from '../../../../machine/ops/locks.ts';
-import { READ_ONCE, WRITE_ONCE, write_word } from '../../../../machine/ops/memory.ts';
+import { READ_ONCE, WRITE_ONCE, fetch_add, write_word } from '../../../../machine/ops/memory.ts';
 import { local_irq_restore, local_irq_save } from '../../../../machine/ops/processor.ts';
 import { smp_mb } from '../../../../machine/ops/store-buffer.ts';
 import { rcu_read_lock, rcu_read_unlock } from '../../../kernel/rcu.ts';
@@ -44,12 +44,14 @@ export interface TdpRoots {
   readonly next: Page;
   /** root->role.invalid. */
   readonly invalid: Word;
+  /** root->tdp_mmu_root_count: KVM's own reference, and those of vCPUs that are to drop theirs in the scenario. */
+  readonly tdp_mmu_root_count: Word;
   /** Is the invalid root on kvm->arch.tdp_mmu_roots? */
   readonly listed: Word;
 }
 
 /** A virtual machine's root, which is valid, and another that is empty. Not a step. */
-export function new_tdp_roots(kvm: Kvm): TdpRoots {
+export function new_tdp_roots(kvm: Kvm, held_by_vcpus = 0): TdpRoots {
   const { machine } = kvm;
   const { cells, memory } = machine;
   const info = memory.frame('next root');
@@ -61,7 +63,8 @@ export function new_tdp_roots(kvm: Kvm): TdpRoots {
   return Object.freeze({
     kvm,
     next: memory.page(info.index, 1),
-    invalid: memory.variable('root->role.invalid'),
+    invalid: kvm.root_role_invalid,
+    tdp_mmu_root_count: memory.variable('root->tdp_mmu_root_count', 1 + held_by_vcpus),
     listed: memory.variable('root is on tdp_mmu_roots', 1),
   });
 }
@@ -100,13 +103,22 @@ export const tdp_mmu_zap_root = fn(function* tdp_mmu_zap_root({ kvm }: TdpRoots)
   yield* rcu_read_unlock();
 });
 
-/** kvm_tdp_mmu_put_root(), of the last reference: the root leaves the list and is freed after a grace period. */
+/** kvm_tdp_mmu_put_root(): with the last reference the root leaves the list and is freed after a grace period. */
 export const kvm_tdp_mmu_put_root = fn(function* kvm_tdp_mmu_put_root({
   kvm,
   listed,
+  tdp_mmu_root_count,
 }: TdpRoots): Steps<void> {
+  if ((yield* fetch_add(tdp_mmu_root_count, -1)) !== 1) return;
   yield* WRITE_ONCE(listed, 0); // list_del_rcu()
   yield* tdp_mmu_free_sp_rcu(kvm.root);
+});
+
+/** kvm_mmu_free_obsolete_roots(), of a vCPU that has a reference on the root: it will load another. */
+export const kvm_mmu_free_obsolete_roots = fn(function* kvm_mmu_free_obsolete_roots(
+  roots: TdpRoots,
+): Steps<void> {
+  if ((yield* READ_ONCE(roots.invalid)) === 1) yield* kvm_tdp_mmu_put_root(roots);
 });
 
 /** kvm_tdp_mmu_zap_invalidated_roots(). */

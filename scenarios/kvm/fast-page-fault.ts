@@ -181,11 +181,11 @@ export default scenario<State>('fast-page-fault', {
       setup: logged('ept', { writable: true }),
       patches: [patch(kvm_flush_remote_tlbs, nop)],
     }),
-    reclaim: safe({ run: RECLAIM }),
+    reclaim: safe({ shows: ['kvm:L2'], run: RECLAIM }),
     'reclaim, no A/D bits': safe({ setup: logged('ept_no_ad'), run: RECLAIM }),
     // X12: the mapping of a page that has been freed comes back to life.
     'plain store': fails(['stale-translation', 'use-after-free'], {
-      shows: ['X12'],
+      shows: ['X12', 'kvm:L2'],
       run: RECLAIM,
       patches: PLAIN_STORE,
     }),

@@ -142,20 +142,24 @@ export default scenario<State>('shadow-write-protect', {
   },
 
   variants: {
-    'while logged': safe(),
+    'while logged': safe({ shows: ['kvm:L2'] }),
     // X26: the log has taken the permission away and not flushed yet.
     'flush only what is writable': fails('lost-dirty', {
-      shows: ['X26'],
+      shows: ['X26', 'kvm:L2'],
       patches: [
         patch(writable_may_be_cached, function* (kvm, old, spte) {
           return is_writable_pte(kvm, old) && !is_writable_pte(kvm, spte);
         }),
       ],
     }),
-    'while aged': safe({ setup: guest_with('ept_no_ad', true), run: AGED }),
+    'while aged': safe({
+      shows: ['kvm:L3'],
+      setup: guest_with('ept_no_ad', true),
+      run: AGED,
+    }),
     // X16: what aging stores was made of an entry that was still MMU-writable, and a fault believes it.
     'aging by a plain store': fails('lost-dirty', {
-      shows: ['X16'],
+      shows: ['X16', 'kvm:L3'],
       setup: guest_with('ept_no_ad', true),
       run: AGED,
       patches: [

@@ -1,10 +1,23 @@
 // Two faults in a range that has no table yet.  One links a new table; the other goes into it at once.
-// linux v6.12 arch/x86/kvm/mmu/tdp_mmu.c (tdp_mmu_init_child_sp, tdp_mmu_link_sp).
-import { fails, fn, patch, returned, safe, scenario, type Machine, type Word } from 'gracewalk';
+// linux v6.12 arch/x86/kvm/mmu/tdp_mmu.c (tdp_mmu_init_child_sp, tdp_mmu_link_sp); specification of the secondary
+// MMUs, section 13: what a lock that is held exclusively (L0) did for a table's entries, and one that is shared (L1).
+import {
+  fails,
+  fn,
+  only,
+  patch,
+  returned,
+  safe,
+  scenario,
+  type Machine,
+  type Word,
+} from 'gracewalk';
 import { x86_64 } from 'gracewalk/arch';
 import {
   READ_ONCE,
   WRITE_ONCE,
+  __kvm_tdp_mmu_write_spte,
+  __tdp_mmu_set_spte_atomic,
   folio_put,
   hv_flush_remote_tlbs,
   kvm_flush_remote_tlbs,
@@ -85,6 +98,12 @@ const LINK_FIRST = patch(tdp_mmu_add_sp, function* (kvm, iter) {
   else yield* tdp_mmu_free_sp(sp);
   return linked;
 });
+/** Who has looked at an entry stores to it, as if nobody else could have. */
+const PLAIN_STORES = patch(__tdp_mmu_set_spte_atomic, function* ({ sptep }, new_spte) {
+  yield* __kvm_tdp_mmu_write_spte(sptep, new_spte);
+  return true;
+});
+const ONE_LOCK = [patch(read_lock, write_lock), patch(read_unlock, write_unlock)];
 const HYPERV = patch(kvm_flush_remote_tlbs, hv_flush_remote_tlbs);
 
 export default scenario<State>('tdp-link-table', {
@@ -101,18 +120,30 @@ export default scenario<State>('tdp-link-table', {
 
   sometimes: {
     'one links a table': returned(tdp_mmu_link_sp, true),
-    'the other was faster': returned(tdp_mmu_link_sp, false),
+    'the other was faster': only(
+      ['initialise, publish', 'initialise, publish, npt', 'initialise, publish, tso'],
+      returned(tdp_mmu_link_sp, false),
+    ),
     'the guest uses its page': returned(kvm_x86_vcpu_run, true),
     'the page is unmapped': returned(kvm_tdp_mmu_unmap_gfn_range, true),
   },
 
   variants: {
-    'initialise, publish': safe({ patches: [HYPERV] }),
+    'initialise, publish': safe({ shows: ['kvm:L1'], patches: [HYPERV] }),
     'initialise, publish, npt': safe({ setup: guest('npt'), patches: [HYPERV] }),
     'initialise, publish, tso': safe({ model: 'tso', patches: [HYPERV] }),
     'publish, initialise': fails(['stale-translation', 'use-after-free'], {
       shows: ['X23'],
       patches: [LINK_FIRST, HYPERV],
+    }),
+    'plain stores, one lock': safe({
+      shows: ['kvm:L0'],
+      patches: [PLAIN_STORES, ...ONE_LOCK, HYPERV],
+    }),
+    // The table that one has linked is replaced by the other's, and with it what it maps.
+    'plain stores': fails(['stale-translation', 'use-after-free', 'leak'], {
+      shows: ['kvm:L1'],
+      patches: [PLAIN_STORES, HYPERV],
     }),
   },
 });

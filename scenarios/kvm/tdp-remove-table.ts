@@ -132,7 +132,7 @@ export default scenario<State>('tdp-remove-table', {
     fault: safe(),
     'fault, tso': safe({ model: 'tso' }),
     'fault, tree': safe({ patches: [TREE] }),
-    aging: safe({ ...AGE }),
+    aging: safe({ shows: ['kvm:L3'], ...AGE }),
     'aging, tso': safe({ ...AGE, model: 'tso' }),
     'aging, tree': safe({ ...AGE, patches: [TREE] }),
     'fault, freed at once': fails('use-after-free', { shows: ['X10'], patches: [FREE_AT_ONCE] }),
@@ -143,9 +143,11 @@ export default scenario<State>('tdp-remove-table', {
     }),
     // A fault holds a spinlock, which is a read-side section too. Aging has only this.
     'fault, no rcu_read_lock()': safe({
+      shows: ['kvm:L1'],
       patches: [patch(rcu_read_lock, nop), patch(rcu_read_unlock, nop)],
     }),
     'aging, no rcu_read_lock()': fails('use-after-free', {
+      shows: ['kvm:L3'],
       ...AGE,
       patches: [patch(rcu_read_lock, nop), patch(rcu_read_unlock, nop)],
     }),

@@ -27,6 +27,7 @@ export const ERROR_CODES: Readonly<Record<string, string>> = {
   E125: 'a bug that is not known, or that has no scenario yet',
   E130: 'a machine whose tables the protocols do not walk yet',
   E131: "an address that is too far up for the machine's tables",
+  E132: 'a loop that would wait inside a section which its rounds leave and open again',
   E201: 'a patched function that nobody calls: vacuous',
   E301: 'a loop that waits by reading again and again',
   E302: 'the bound of a loop was reached: inconclusive',

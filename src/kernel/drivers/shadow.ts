@@ -109,17 +109,45 @@ export const shadow_release = fn(function* shadow_release(shadow: Shadow): Steps
   yield* spin_unlock(shadow.mmu_lock);
 });
 
+/** Takes the accessed mark. True: it was there. */
+const take_mark = fn(
+  function* take_mark(shadow: Shadow, addr: number): Steps<boolean> {
+    yield* spin_lock(shadow.mmu_lock);
+    const spte = yield* get_spte(shadow, addr);
+    const young = spte.accessed === true && (yield* test_and_clear_spte_young(shadow, addr, spte));
+    yield* spin_unlock(shadow.mmu_lock);
+    return young;
+  },
+  { hidden: true, onBehalf: true },
+);
+
 /** Was a page of the range used? Under the primary MMU's page-table lock. */
 export const shadow_clear_flush_young = fn(function* shadow_clear_flush_young(
   shadow: Shadow,
   start: number,
 ): Steps<boolean> {
-  yield* spin_lock(shadow.mmu_lock);
-  const spte = yield* get_spte(shadow, start);
-  const young = spte.accessed === true && (yield* test_and_clear_spte_young(shadow, start, spte));
-  yield* spin_unlock(shadow.mmu_lock);
+  const young = yield* take_mark(shadow, start);
   if (young) yield* flush_secondary_tlb(shadow);
   return young;
+});
+
+/** The same without the flush. */
+export const shadow_clear_young = fn(function* shadow_clear_young(
+  shadow: Shadow,
+  start: number,
+): Steps<boolean> {
+  return yield* take_mark(shadow, start);
+});
+
+/** The same without taking anything. */
+export const shadow_test_young = fn(function* shadow_test_young(
+  shadow: Shadow,
+  addr: number,
+): Steps<boolean> {
+  yield* spin_lock(shadow.mmu_lock);
+  const spte = yield* get_spte(shadow, addr);
+  yield* spin_unlock(shadow.mmu_lock);
+  return spte.accessed === true;
 });
 
 export function shadow_ops(shadow: Shadow): MmuNotifierOps {
@@ -129,6 +157,8 @@ export function shadow_ops(shadow: Shadow): MmuNotifierOps {
       shadow_invalidate_range_start(shadow, range),
     invalidate_range_end: () => shadow_invalidate_range_end(shadow),
     clear_flush_young: (_mn: MmuNotifier, start: number) => shadow_clear_flush_young(shadow, start),
+    clear_young: (_mn: MmuNotifier, start: number) => shadow_clear_young(shadow, start),
+    test_young: (_mn: MmuNotifier, addr: number) => shadow_test_young(shadow, addr),
   });
 }
 

@@ -130,6 +130,11 @@ function released(m: Machine, who: Actor, dropping: Hold): undefined {
   return undefined;
 }
 
+/** The lock that a step has dropped, if the actor holds it again. */
+function isHeldAgain(m: Machine, who: Actor, [word]: readonly [Word, ...unknown[]]): string | null {
+  return heldBy(m, who.index).some((held) => held.word === word) ? word.name : null;
+}
+
 /** Dropping what one does not hold. It stops the actor: it would be inside a section that is not its own. */
 function refuse(m: Machine, who: Actor, { word, reading }: Hold, value: number): undefined {
   m.violate({
@@ -193,12 +198,14 @@ const tryLockOp = defineOp('trylock', {
 const releaseOp = defineOp('unlock', {
   ordering: 'store',
   exec: (m, who, [word]: [Word]) => released(m, who, { word, reading: false, sleeps: false }),
+  isBackIn: isHeldAgain,
 });
 
 /** mutex_unlock(), up_write(): atomic read-modify-writes, on x86 locked instructions. */
 const unlockOp = defineOp('unlock', {
   ordering: 'full',
   exec: (m, who, [word]: [Word]) => dropped(m, who, { word, reading: false, sleeps: true }),
+  isBackIn: isHeldAgain,
 });
 
 /** read_unlock(), up_read(): atomic subtractions from the count of readers. */
@@ -206,6 +213,7 @@ const readUnlockOp = defineOp('read_unlock', {
   ordering: 'full',
   exec: (m, who, [word, { sleeps }]: [Word, LockKind]) =>
     dropped(m, who, { word, reading: true, sleeps }),
+  isBackIn: isHeldAgain,
 });
 
 /** Taken and dropped by functions that do not call each other: it is there everywhere or nowhere. */

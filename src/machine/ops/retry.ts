@@ -1,3 +1,4 @@
+import { GracewalkError } from '../../base/errors.ts';
 import type { Actor } from '../actor.ts';
 import { READ, UPDATE, type Cell, type Reader } from '../cells.ts';
 import { currentActivation } from '../fn.ts';
@@ -124,10 +125,30 @@ function note(seen: Map<Cell, Seen>, it: Seen): void {
   else if (before.sign && !it.sign) seen.set(it.cell, { ...before, sign: false });
 }
 
+/**
+ * Who waits inside a section that his rounds leave would hold up others whom the loop lets by in each round:
+ * runs would be lost, and waits found that there are not.
+ */
+function refuseReopened(m: Machine, who: Actor, since: number): void {
+  const { actorAt, nodeAt } = m.history as History;
+  for (let step = since + 1; step < m.cells.depth; step++) {
+    const op = actorAt[step] === who.index ? nodeAt[step]?.op : null;
+    const inside = op?.def.isBackIn?.(m, who, op.args);
+    if (!inside) continue;
+    throw new GracewalkError('E132', `${who.name} would wait inside ${inside} to try again`, {
+      notes: [`the round that it tries again has left ${inside}, and entered it anew`],
+      help: 'let retry() begin a round where the section is not open, and open it in each',
+    });
+  }
+}
+
 const endOp = defineOp('round_ends', {
   ordering: 'none',
-  exec: (m, who, [depth]: [number]): readonly Seen[] =>
-    learned(m, who, m.cells.peek(startOf(m, who, depth))),
+  exec: (m, who, [depth]: [number]): readonly Seen[] => {
+    const since = m.cells.peek(startOf(m, who, depth));
+    refuseReopened(m, who, since);
+    return learned(m, who, since);
+  },
   ghost: true,
 });
 
@@ -188,8 +209,8 @@ export const AGAIN: unique symbol = Symbol('again');
 
 /**
  * Goes through `round` until it returns something else than AGAIN. A round must leave nothing behind when it
- * is to be repeated: locks dropped, references put, read-side sections closed. Who waits here with a section
- * open that the next round would have closed holds up grace periods that nothing would hold up in fact.
+ * is to be repeated: locks dropped, references put, read-side sections closed. A section may be open from before
+ * the loop if no round leaves it (refuseReopened).
  */
 export function* retry<T>(round: () => Steps<T | typeof AGAIN>): Steps<T> {
   const activation = currentActivation();

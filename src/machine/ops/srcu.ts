@@ -134,6 +134,10 @@ const unlockOp = defineOp('srcu_read_unlock', {
     m.later(who, { name: 'srcu_read_unlock', identity: section, act });
     return undefined;
   },
+  isBackIn: (m, who, [word, index]) => {
+    const section = domainAt(m, word).sections.get(who.index)?.[index];
+    return section && isInside(m, section) ? `a section of ${word.name}` : null;
+  },
 });
 
 /** Ends the section that `srcu_enter` returned `index` for. */

@@ -225,10 +225,17 @@ const enter_or_handle_fault = fn(
   { hidden: true },
 );
 
-/** One attempt to get into the guest, and the access if it succeeds; a fault is nobody's business here. */
+/**
+ * One attempt to get into the guest, and the access if it succeeds; a fault is nobody's business here. `open`:
+ * the section of kvm->srcu that the vCPU is in already.
+ */
 export const vcpu_enters_once = fn(
-  function* vcpu_enters_once(vcpu: Vcpu, access: GuestAccess): Steps<Accessed | typeof AGAIN> {
-    const srcu: SrcuIdx = { idx: yield* srcu_read_lock(vcpu.kvm.srcu) };
+  function* vcpu_enters_once(
+    vcpu: Vcpu,
+    access: GuestAccess,
+    open: SrcuIdx | null = null,
+  ): Steps<Accessed | typeof AGAIN> {
+    const srcu: SrcuIdx = open ?? { idx: yield* srcu_read_lock(vcpu.kvm.srcu) };
     const done = yield* vcpu_enter_guest(vcpu, access, srcu);
     yield* srcu_read_unlock(vcpu.kvm.srcu, srcu.idx);
     return done;
@@ -243,14 +250,19 @@ export const vcpu_enters_once = fn(
  */
 export const vcpu_faults_once = fn(
   function* vcpu_faults_once(vcpu: Vcpu, access: GuestAccess): Steps<Accessed> {
-    const srcu: SrcuIdx = { idx: yield* srcu_read_lock(vcpu.kvm.srcu) };
+    let open: SrcuIdx | null = { idx: yield* srcu_read_lock(vcpu.kvm.srcu) };
     const gfn = Math.floor(access.gpa / 4096);
     const fault: PageFault = { gfn, write: access.value !== undefined, present: false };
     const answer: RetPf = yield* vcpu.kvm.mmu.page_fault(vcpu, fault);
-    const isMapped = answer === 'RET_PF_FIXED' || answer === 'RET_PF_SPURIOUS';
-    const done = isMapped ? yield* retry(() => vcpu_enter_guest(vcpu, access, srcu)) : null;
-    yield* srcu_read_unlock(vcpu.kvm.srcu, srcu.idx);
-    return done;
+    if (answer !== 'RET_PF_FIXED' && answer !== 'RET_PF_SPURIOUS') {
+      yield* srcu_read_unlock(vcpu.kvm.srcu, open.idx);
+      return null;
+    }
+    return yield* retry(function* () {
+      const done = yield* vcpu_enters_once(vcpu, access, open);
+      open = null; // the next round takes one anew
+      return done;
+    });
   },
   { hidden: true },
 );
@@ -258,10 +270,7 @@ export const vcpu_faults_once = fn(
 /** A guest that enters and makes an access; its first fault is the end. */
 export const vcpu_never_faults = fn(
   function* vcpu_never_faults(vcpu: Vcpu, access: GuestAccess): Steps<Accessed> {
-    const srcu: SrcuIdx = { idx: yield* srcu_read_lock(vcpu.kvm.srcu) };
-    const done = yield* retry(() => vcpu_enter_guest(vcpu, access, srcu));
-    yield* srcu_read_unlock(vcpu.kvm.srcu, srcu.idx);
-    return done;
+    return yield* retry(() => vcpu_enters_once(vcpu, access));
   },
   { hidden: true },
 );

@@ -28,7 +28,8 @@ export interface TdpIter {
   /** The next guest frame to be reached at the lowest level. */
   next_last_level_gfn: number;
   yielded_gfn: number;
-  yielded: boolean;
+  /** The walk has let others have mmu_lock: how it takes the lock again. */
+  yielded: (() => Steps<void>) | null;
   gfn: number;
   level: number;
   sptep: Sptep;
@@ -56,7 +57,7 @@ function* tdp_iter_refresh_sptep(iter: TdpIter): Steps<void> {
 /** Begins at the root again, at the guest frame where the walk is. */
 function* tdp_iter_restart(iter: TdpIter): Steps<void> {
   const { kvm, root } = iter;
-  iter.yielded = false;
+  iter.yielded = null;
   iter.yielded_gfn = iter.next_last_level_gfn;
   iter.level = kvm.root_level;
   iter.gfn = gfn_round_for_level(kvm, iter.next_last_level_gfn, iter.level);
@@ -139,20 +140,25 @@ export const tdp_iter_next = fn(
 );
 
 /**
- * for_each_tdp_pte(), of a walk that may pause: visits each entry. Who pauses sets `yielded`. Between two
- * pauses the walk is a round that begins at the root; one that ends where it began is the same round again.
+ * for_each_tdp_pte(), of a walk that may pause: visits each entry. Who pauses sets `yielded`, with mmu_lock and
+ * the RCU section dropped. From one pause to the next the walk is a round that takes both and begins at the root;
+ * one that pauses where it began would be the same round again.
  */
 export const for_each_tdp_pte = fn(
   function* for_each_tdp_pte(iter: TdpIter, visit: () => Steps<void>): Steps<void> {
     while (iter.valid) {
       yield* retry(function* () {
-        const from = iter.next_last_level_gfn;
-        if (iter.yielded) yield* tdp_iter_next(iter);
+        const { yielded, next_last_level_gfn } = iter;
+        if (yielded) {
+          yield* yielded();
+          yield* tdp_iter_next(iter);
+        }
         while (iter.valid && !iter.yielded) {
           yield* visit();
           if (!iter.yielded) yield* tdp_iter_next(iter);
         }
-        return iter.yielded && iter.next_last_level_gfn === from ? AGAIN : undefined;
+        const stays = yielded && iter.yielded && iter.next_last_level_gfn === next_last_level_gfn;
+        return stays ? AGAIN : undefined;
       });
     }
   },

@@ -55,7 +55,19 @@ export const flush_before_yield = fn(
   { hidden: true },
 );
 
-/** tdp_mmu_iter_cond_resched(): lets others have mmu_lock. True: the walk goes on from where it was, at the root. */
+/** The end of a pause: the walk may go on. */
+const end_of_resched = fn(
+  function* end_of_resched(kvm: Kvm, shared: boolean): Steps<void> {
+    yield* shared ? read_lock(kvm.mmu_lock) : write_lock(kvm.mmu_lock);
+    yield* rcu_read_lock();
+  },
+  { hidden: true },
+);
+
+/**
+ * tdp_mmu_iter_cond_resched(): lets others have mmu_lock. True: the walk is not under the lock any more, takes it
+ * again (for_each_tdp_pte), and goes on from where it was, at the root.
+ */
 export const tdp_mmu_iter_cond_resched = fn(function* tdp_mmu_iter_cond_resched(
   kvm: Kvm,
   iter: TdpIter,
@@ -66,15 +78,8 @@ export const tdp_mmu_iter_cond_resched = fn(function* tdp_mmu_iter_cond_resched(
   if (!(yield* rwlock_needbreak(kvm))) return false;
   yield* flush_before_yield(kvm, flush);
   yield* rcu_read_unlock();
-  if (shared) {
-    yield* read_unlock(kvm.mmu_lock);
-    yield* read_lock(kvm.mmu_lock);
-  } else {
-    yield* write_unlock(kvm.mmu_lock);
-    yield* write_lock(kvm.mmu_lock);
-  }
-  yield* rcu_read_lock();
-  iter.yielded = true;
+  yield* shared ? read_unlock(kvm.mmu_lock) : write_unlock(kvm.mmu_lock);
+  iter.yielded = () => end_of_resched(kvm, shared);
   return true;
 });
 

@@ -103,6 +103,11 @@ export default scenario<State>('interval-notifier', {
 
   variants: {
     'one range': safe({ shows: ['I1', 'I3', 'I4'] }),
+    'one range (tso)': safe({ model: 'tso' }),
+    'checked without the lock (tso)': fails('stale-translation', {
+      model: 'tso',
+      patches: [CHECKED_WITHOUT_LOCK],
+    }),
     'two ranges': safe({ shows: ['I9'], ...NESTED }),
     // I1: the epoch is still open, and its number is taken for one that is over.
     'no wait': fails('stale-translation', {

@@ -1,17 +1,30 @@
 // The patches of 2008: registering, and taking pages away.  What may sleep, and under which lock?
 // mmu-notifier-core v14 and v15 (linux-mm, April and May 2008); v4.13 mm/rmap.c for invalidate_page().
-import { entered, fails, only, patch, returned, safe, scenario, type Machine } from 'gracewalk';
+import {
+  entered,
+  fails,
+  only,
+  patch,
+  returned,
+  safe,
+  scenario,
+  type Machine,
+  type Steps,
+} from 'gracewalk';
 import { x86_64 } from 'gracewalk/arch';
 import {
+  PAGE_SIZE,
   allocate_mmu_notifier_mm,
   down_write,
   folio_put,
   folio_remove_rmap_pte,
+  kmem_cache_free,
   mm_find_pmd,
   mm_lock,
   mmu_notifier_invalidate_page,
   mmu_notifier_register_2008,
   mmu_notifier_register_v14,
+  mmu_notifier_unregister_2008,
   new_mm,
   new_mmu_notifier_mm,
   new_notifier_2008,
@@ -46,11 +59,11 @@ interface State {
   readonly shadow: Shadow;
 }
 
-function state(m: Machine, isRegistered: boolean): State {
+function state(m: Machine, isRegistered: boolean, maps: boolean = isRegistered): State {
   const X = new_page(m, 'X');
   const mm = new_mm(m, 'mm', { [ADDR]: X }, { on: [] });
   const n = new_mmu_notifier_mm(m, mm);
-  const shadow = new_shadow(m, mm, 'kvm', isRegistered ? { mapped: { [ADDR]: X } } : {});
+  const shadow = new_shadow(m, mm, 'kvm', maps ? { mapped: { [ADDR]: X } } : {});
   const mn = new_notifier_2008(m, n, 'kvm->mmu_notifier', shadow_ops_2008(shadow), isRegistered);
   return { mm, n, mn, shadow };
 }
@@ -75,6 +88,21 @@ const RECLAIM = {
     CPU1: ({ n }: State) => unmap_page_2008(n, ADDR),
   },
 };
+
+/** The VM is destroyed meanwhile, which maps nothing any more, or (`maps`) still does. */
+const destroyed = (takes: (s: State) => Steps<void>, maps = false) => ({
+  setup: (m: Machine) => state(m, true, maps),
+  run: {
+    *CPU0({ n, mn }: State) {
+      yield* mmu_notifier_unregister_2008(n, mn);
+      yield* kmem_cache_free(mn.cache, mn.object);
+    },
+    CPU1: takes,
+  },
+});
+
+const DESTROYED = destroyed(RECLAIM.run.CPU1);
+const DESTROYED_RANGE = destroyed(truncate);
 
 /** N12: it was moved behind the page-table lock, and nothing keeps the page until then. */
 const TOLD_LATE = patch(unmap_page_2008, function* (n, addr) {
@@ -105,8 +133,12 @@ export default scenario<State>('mmu-notifier-core-2008', {
   },
 
   sometimes: {
-    'the device gets the page': returned(shadow_fault, true),
-    'it finds the page gone': returned(shadow_fault, false),
+    'the device gets the page': only(['v15', 'invalidate_page'], returned(shadow_fault, true)),
+    'it finds the page gone': only(['v15', 'invalidate_page'], returned(shadow_fault, false)),
+    'the VM is destroyed': only(
+      ['unregister, page', 'unregister, range'],
+      returned(mmu_notifier_unregister_2008, undefined),
+    ),
     'the page of the device is reclaimed': only(
       ['invalidate_page'],
       entered('CPU1', ptep_clear_flush_notify),
@@ -144,13 +176,29 @@ export default scenario<State>('mmu-notifier-core-2008', {
       ...RECLAIM,
       patches: [TOLD_LATE],
     }),
+    'unregister, page': safe(DESTROYED),
+    'unregister, page, no section': fails('use-after-free', {
+      ...DESTROYED,
+      without: ['srcu_read_lock() in mmu_notifier_invalidate_page()'],
+    }),
+    'unregister, range': safe(DESTROYED_RANGE),
+    'unregister, start, no section': fails('use-after-free', {
+      ...DESTROYED_RANGE,
+      without: ['srcu_read_lock() in mmu_notifier_invalidate_range_start()'],
+    }),
+    'unregister, end, no section': fails('use-after-free', {
+      ...DESTROYED_RANGE,
+      without: ['srcu_read_lock() in mmu_notifier_invalidate_range_end()'],
+    }),
+    // Off the list it is told of nothing, and its release() is still to come.
+    'unregister, before release()': fails('stale-translation', destroyed(RECLAIM.run.CPU1, true)),
     'invalidate_page, sleeping': fails('sleep-in-atomic', {
       shows: ['N12'],
       run: RECLAIM.run,
       setup(m) {
         const s = state(m, true);
         const xpmem = new_xpmem(m, s.mm, 'xpmem');
-        const invalidates = () => xpmem_invalidate(xpmem);
+        const invalidates = () => xpmem_invalidate(xpmem, ADDR, ADDR + PAGE_SIZE);
         const ops = {
           invalidate_page: invalidates,
           invalidate_range_start: invalidates,

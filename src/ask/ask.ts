@@ -215,6 +215,7 @@ class Ask {
         value: exploration.boundedAt?.limit ?? 0,
         runs: exploration.bounded,
         site: exploration.boundedAt?.site ?? null,
+        message: exploration.boundedAt?.message,
       };
     }
     return result;

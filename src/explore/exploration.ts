@@ -3,6 +3,7 @@ import { BOUNDED } from '../machine/actor.ts';
 import { siteOf } from '../machine/coroutine.ts';
 import type { Violation } from '../machine/violation.ts';
 import { endViolations } from './ends.ts';
+import { glimpseIn } from './glimpses.ts';
 import type { Run, RunEnding, Schedule } from './run.ts';
 import { SearchStopped, type SearchHooks } from './search.ts';
 import { verifyTogether } from './verify.ts';
@@ -13,11 +14,15 @@ export interface Exploration {
   runs: number;
   steps: number;
   deadlocks: number;
-  /** Runs given up by `assume`, and runs that ended at the bound of a loop. */
+  /** Runs given up by `assume`, and runs that ended at the bound of a loop, or beyond which a round may lie. */
   assumed: number;
   bounded: number;
-  /** Where the first run ended at a loop's bound. */
-  boundedAt: { readonly limit: number; readonly site: Site | null } | null;
+  /** Where the first run ended at a loop's bound; `message`, if the loop is one that has none (glimpses.ts). */
+  boundedAt: {
+    readonly limit: number;
+    readonly site: Site | null;
+    readonly message?: string;
+  } | null;
   sleepBlocked: number;
   /** First occurrence of each violation, by kind, actor, object and text. */
   readonly violations: Map<string, FoundViolation>;
@@ -108,6 +113,7 @@ export class Counter implements SearchHooks {
     const ending = run.ending();
     if (ending === 'assumed') found.assumed++;
     else if (ending === 'bounded') this.noteBound();
+    else if (ending === 'complete') this.noteComplete();
     else found.runs++;
     if (ending === 'deadlock') found.deadlocks++;
     this.noteAll(endViolations(run, ending));
@@ -137,6 +143,18 @@ export class Counter implements SearchHooks {
   private stop(limit: string): never {
     this.found.stopped = limit;
     throw new SearchStopped();
+  }
+
+  private noteComplete(): void {
+    const { run, found } = this;
+    const glimpse = glimpseIn(run);
+    if (!glimpse) {
+      found.runs++;
+      return;
+    }
+    found.bounded++;
+    const { step, message } = glimpse;
+    found.boundedAt ??= { limit: 0, site: siteOf(run.nodeBefore(step)) ?? null, message };
   }
 
   private noteBound(): void {

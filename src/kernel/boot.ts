@@ -147,6 +147,8 @@ export interface MmOptions {
   readonly pfns?: Readonly<Record<string, number>>;
   /** mapping->i_mmap_rwsem of the file that it maps; by default its pages are anonymous. */
   readonly rwsem?: Word;
+  /** Of its mappings: what is done when the address space ends. */
+  readonly close?: Vma['close'];
 }
 
 /**
@@ -209,7 +211,7 @@ export function new_mm(
   machine.objects.set('leaf tables', count);
   const mapped = Object.keys(mappings).map(Number);
   const rwsem = options.rwsem ?? memory.variable(`anon_vma(${name})->rwsem`);
-  const vmas = areas(machine, name, mapped, rwsem);
+  const vmas = areas(machine, name, mapped, { rwsem, close: options.close });
   const mm = load(machine, kernel, name, root, { ptl, mapped, vmas }, options);
   for (const [key, { frame }] of Object.entries(mappings)) {
     const address = Number(key);
@@ -233,13 +235,18 @@ export function new_pte_table(machine: Machine, mm: Mm, name: string, pfn?: numb
 }
 
 /** One VMA for each run of neighbouring addresses. */
-function areas(machine: Machine, name: string, mapped: readonly number[], rwsem: Word): Vma[] {
+function areas(
+  machine: Machine,
+  name: string,
+  mapped: readonly number[],
+  shared: Pick<Vma, 'rwsem' | 'close'>,
+): Vma[] {
   const starts = mapped.filter((address) => !mapped.includes(address - PAGE_SIZE));
   return starts.map((start) => {
     let end = start + PAGE_SIZE;
     while (mapped.includes(end)) end += PAGE_SIZE;
     const linked = machine.memory.variable(`vma(${name}, 0x${start.toString(16)})->linked`, 1);
-    return Object.freeze({ start, end, rwsem, linked });
+    return Object.freeze({ start, end, linked, ...shared });
   });
 }
 

@@ -102,6 +102,7 @@ export * from './mm/mm_all_locks.ts';
 export * from './mm/mmu_interval_notifier.ts';
 export * from './mm/mmu_notifier.ts';
 export * from './mm/mmu_notifier-2008.ts';
+export * from './mm/mmu_notifier-get.ts';
 export * from './mm/mmu_notifier-boot.ts';
 export type * from './mm/mmu_notifier-types.ts';
 export * from './mm/mmu_gather.ts';

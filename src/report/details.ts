@@ -2,6 +2,7 @@ import { renderDiagram } from './diagram.ts';
 import { renderError, type PrintableError } from './error-text.ts';
 import { counted } from './numbers.ts';
 import { prose, type Painter, type TextOptions } from './text-options.ts';
+import { waitingLines } from './waiting.ts';
 import { stoppedBy, withoutEffect } from './verdict.ts';
 import type { LimitHit, RunReport, VariantResult } from '../scenario/result.ts';
 
@@ -28,6 +29,7 @@ export function details(result: VariantResult, options: TextOptions): string[] {
 /** The body is meant to be selected and pasted. */
 function failure(result: VariantResult, run: RunReport, options: TextOptions): string {
   const { violation } = run;
+  const waiting = waitingLines(run);
   const kind = options.painter.bad(violation?.kind ?? 'violation');
   const minimal =
     run.minimal === 'global'
@@ -38,8 +40,8 @@ function failure(result: VariantResult, run: RunReport, options: TextOptions): s
     '',
     prose(violation?.message ?? '', options),
     paintFailing(renderDiagram(run, options), options.painter),
-    ...run.waiting.map((line) => prose(`${line}.`, options)),
-    ...(run.waiting.length > 0 ? [''] : []),
+    ...waiting.map((line) => prose(line, options)),
+    ...(waiting.length > 0 ? [''] : []),
     ...leftBehind(run, options).map((line) => prose(line, options)),
     prose(minimal, options),
     '',
@@ -113,6 +115,29 @@ function vacuous(result: VariantResult): string {
   return [...lines, ''].join('\n');
 }
 
+/** E302. */
+function boundReached(limit: LimitHit, variant: string): PrintableError {
+  const { site, message } = limit;
+  const runs = counted(limit.runs ?? 0, 'run');
+  return {
+    code: 'E302',
+    what: stoppedBy(limit),
+    details: {
+      site: site ?? undefined,
+      variant,
+      notes: [
+        message ?? `${runs} stopped here; nothing is known about a further round`,
+        ...(message === undefined ? [] : [`so it was in ${runs}`]),
+      ],
+      help:
+        message === undefined
+          ? 'raise the bound, or use spin_until'
+          : 'say what the loop waits for with spin_until, or let who looks take the lock',
+      verdict: 'inconclusive (exit 3)',
+    },
+  };
+}
+
 /** Patches that nothing calls, and bounds that were reached, in the form of errors: they have a place. */
 function located(result: VariantResult, options: TextOptions): string[] {
   const { limit, variant } = result;
@@ -135,20 +160,6 @@ function located(result: VariantResult, options: TextOptions): string[] {
       verdict: result.verdict === 'vacuous' ? 'vacuous (exit 4), not safe' : 'unexpected (exit 1)',
     },
   }));
-  if (limit?.name === 'bounded') {
-    errors.push({
-      code: 'E302',
-      what: `the bound of ${counted(limit.value, 'round')} was reached`,
-      details: {
-        site: limit.site ?? undefined,
-        variant,
-        notes: [
-          `${counted(limit.runs ?? 0, 'run')} stopped here; nothing is known about a further round`,
-        ],
-        help: 'raise the bound, or use spin_until',
-        verdict: 'inconclusive (exit 3)',
-      },
-    });
-  }
+  if (limit?.name === 'bounded') errors.push(boundReached(limit, variant));
   return errors.map((error) => renderError(error, options.source, options.shorten));
 }

@@ -57,6 +57,7 @@ export function stoppedBy(limit: LimitHit): string {
     const how = limit.name === 'pct' ? 'chosen by PCT' : 'chosen at random';
     return `only ${counted(limit.value, 'run')} ${how}, seed ${limit.seed ?? 0}, were tried`;
   }
+  if (limit.message !== undefined) return 'a further round of a loop was not tried';
   if (limit.name === 'bounded') return `the bound of ${counted(limit.value, 'round')} was reached`;
   return `stopped at ${limit.name}=${limitValue(limit)}`;
 }

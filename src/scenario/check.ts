@@ -247,6 +247,7 @@ class Check {
         value: exploration.boundedAt?.limit ?? 0,
         runs: exploration.bounded,
         site: exploration.boundedAt?.site ?? null,
+        message: exploration.boundedAt?.message,
       };
     }
     const certificate =

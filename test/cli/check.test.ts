@@ -90,6 +90,15 @@ test('E302: a bound that was reached is inconclusive, 3', async () => {
   expect(code).toBe(3);
 });
 
+test('E302: so is a word that somebody looks at and a further round would have changed', async () => {
+  const { code, stdout } = await gracewalk([fixture('looked-at-in-passing')]);
+  expect(stdout).toMatch(/only +INCONCLUSIVE/);
+  expect(stdout).toContain('a further round of a loop was not tried');
+  expect(stdout).toContain('looked-at-in-passing.ts:32:');
+  expect(stdout).toContain('[E302]');
+  expect(code).toBe(3);
+});
+
 test.each([
   ['runs=100', 'runs'],
   ['steps=5000', 'steps'],

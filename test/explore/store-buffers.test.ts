@@ -117,6 +117,7 @@ const FULL: readonly Row[] = [
   ['read_lock', ({ lock }) => locks.read_lock(lock)],
   ['write_lock', ({ lock }) => locks.write_lock(lock)],
   ['mutex_lock', ({ lock }) => locks.mutex_lock(lock)],
+  ['mutex_trylock', ({ lock }) => locks.mutex_trylock(lock)],
   ['down_read', ({ lock }) => locks.down_read(lock)],
   ['down_write', ({ lock }) => locks.down_write(lock)],
   ['read_unlock', after(locks.read_lock, locks.read_unlock)],

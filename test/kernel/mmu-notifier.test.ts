@@ -172,15 +172,19 @@ describe('one after the other', () => {
     const body = function* (s: State): Steps<number> {
       yield* mmu_notifier_register(s.mn);
       yield* linux.mmput(s.mm);
+      const before = yield* READ_ONCE(notifiers_of(s.mm).mm_count);
       yield* mmu_notifier_unregister(s.mn);
-      return yield* READ_ONCE(notifiers_of(s.mm).mm_count);
+      return before;
     };
-    expect(results([body])).toEqual(['0']);
-    const late = function* (s: State): Steps<void> {
-      yield* body(s);
-      yield* READ_ONCE(notifiers_of(s.mm).subs.lock);
-    };
-    expect(checkVariant(question([late]), 'only', OPTIONS).kinds).toEqual(['use-after-free']);
+    expect(results([body])).toEqual(['1']);
+    for (const field of ['mm_count', 'subscriptions'] as const) {
+      const late = function* (s: State): Steps<void> {
+        yield* body(s);
+        const { mm_count, subs } = notifiers_of(s.mm);
+        yield* READ_ONCE(field === 'mm_count' ? mm_count : subs.lock);
+      };
+      expect(checkVariant(question([late]), 'only', OPTIONS).kinds).toEqual(['use-after-free']);
+    }
   });
 });
 
@@ -211,6 +215,29 @@ test('a start that is refused is taken back from those who have an end', () => {
     return `${yield* mmu_notifier_invalidate_range_start(range)} ${yield* counts(s)}`;
   };
   expect(results([body], refusing)).toEqual(['false 1,1,0,0']);
+});
+
+test('and so is what interval notifiers have begun', () => {
+  const refusing = (m: Machine): State => {
+    const s = setup(m);
+    const length = PAGE_SIZE;
+    linux.inserted(m, linux.new_mirror(m, s.mm, 'gpu', { start: ADDR, length }).sub);
+    const ops: MmuNotifierOps = {
+      *invalidate_range_start() {
+        return false;
+      },
+    };
+    linux.registered(m, new_mmu_notifier(m, s.mm, 'refuses', ops));
+    return s;
+  };
+  const body = function* (s: State): Steps<string> {
+    const { subs } = notifiers_of(s.mm);
+    const range = mmu_notifier_range_init(s.mm, ADDR, ADDR + PAGE_SIZE, false);
+    const started = yield* mmu_notifier_invalidate_range_start(range);
+    const active = yield* READ_ONCE(subs.active_invalidate_ranges);
+    return `${started} ${active} ${(yield* READ_ONCE(subs.invalidate_seq)) % 2}`;
+  };
+  expect(results([body], refusing)).toEqual(['false 0 0']);
 });
 
 describe('aging', () => {

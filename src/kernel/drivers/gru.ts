@@ -2,7 +2,13 @@ import { fn, leaf } from '../../machine/fn.ts';
 import type { Machine } from '../../machine/machine.ts';
 import type { Entry, Page, Word } from '../../machine/memory.ts';
 import type { Steps } from '../../machine/op.ts';
-import { READ_ONCE, add_word, cmpxchg_entry, write_entry } from '../../machine/ops/memory.ts';
+import {
+  READ_ONCE,
+  add_word,
+  cmpxchg_entry,
+  write_entry,
+  xchg_entry,
+} from '../../machine/ops/memory.ts';
 import { AGAIN, retry } from '../../machine/ops/retry.ts';
 import { smp_rmb } from '../../machine/ops/store-buffer.ts';
 import { no } from '../../machine/protection.ts';
@@ -38,11 +44,12 @@ export interface Gru extends SecondaryMmu {
 
 export function new_gru(machine: Machine, mm: Mm, name: string): Gru {
   const ms_range_active = machine.memory.variable(`${name}->ms_range_active`);
+  machine.specialEntries.set(MISS.bits, 'pending');
   return Object.freeze({ ...new_secondary_mmu(machine, mm, name), ms_range_active });
 }
 
 /** A translation that is not there and was asked for. */
-const MISS: Entry = Object.freeze({
+export const MISS: Entry = Object.freeze({
   bits: 0x800n,
   generation: 0,
   present: false,
@@ -52,9 +59,9 @@ const MISS: Entry = Object.freeze({
   frame: -1,
 });
 
-/** The device misses `addr`: the handle says so. */
-const tfh_pending = leaf(function* tfh_pending(gru: Gru, addr: number): Steps<void> {
-  yield* write_entry(spte_at(gru, addr), MISS);
+/** The device misses `addr`: the handle says so. The device writes it, through no processor's store buffer. */
+export const tfh_pending = leaf(function* tfh_pending(gru: Gru, addr: number): Steps<void> {
+  yield* xchg_entry(spte_at(gru, addr), MISS);
 });
 
 /** tfh_write_restart(): drops the translation in, unless the miss was cancelled meanwhile. */

@@ -2,7 +2,13 @@ import { fn } from '../../machine/fn.ts';
 import type { Machine } from '../../machine/machine.ts';
 import type { Page, Word } from '../../machine/memory.ts';
 import type { Steps } from '../../machine/op.ts';
-import { down_read, mutex_lock, mutex_unlock, up_read } from '../../machine/ops/locks.ts';
+import {
+  down_read,
+  mutex_lock,
+  mutex_trylock,
+  mutex_unlock,
+  up_read,
+} from '../../machine/ops/locks.ts';
 import { AGAIN, retry } from '../../machine/ops/retry.ts';
 import {
   mmu_interval_read_begin,
@@ -30,7 +36,10 @@ import {
  * driver's lock around every change of the device's table, and hmm_range_fault(), which takes no reference:
  * what it has read is true only if nothing was invalidated since.
  *
- * Follows linux v6.12 mm/hmm.c and Documentation/mm/hmm.rst.
+ * Where nobody may sleep, the lock is taken if it is free, and the invalidation refused otherwise.
+ *
+ * Follows linux v6.12 mm/hmm.c, Documentation/mm/hmm.rst and drivers/gpu/drm/nouveau/nouveau_svm.c
+ * (nouveau_svm_range_invalidate).
  */
 export interface Mirror extends SecondaryMmu {
   readonly user_lock: Word;
@@ -85,8 +94,8 @@ export const mirror_invalidate = fn(function* mirror_invalidate(
   range: MmuNotifierRange,
   cur_seq: number,
 ): Steps<boolean> {
-  if (!range.blockable) return false; // it would take the mutex
-  yield* mutex_lock(mirror.user_lock);
+  if (range.blockable) yield* mutex_lock(mirror.user_lock);
+  else if (!(yield* mutex_trylock(mirror.user_lock))) return false; // its holder may wait for memory
   yield* mmu_interval_set_seq(mirror.sub, cur_seq);
   yield* mirror_zap(mirror, range);
   yield* mutex_unlock(mirror.user_lock);

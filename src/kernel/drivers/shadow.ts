@@ -4,6 +4,7 @@ import type { Page, Word } from '../../machine/memory.ts';
 import type { Steps } from '../../machine/op.ts';
 import { spin_lock, spin_unlock } from '../../machine/ops/locks.ts';
 import { READ_ONCE, WRITE_ONCE, add_word } from '../../machine/ops/memory.ts';
+import type { SlabObject } from '../../machine/ops/slab.ts';
 import { AGAIN, retry } from '../../machine/ops/retry.ts';
 import { smp_rmb, smp_wmb } from '../../machine/ops/store-buffer.ts';
 import { no } from '../../machine/protection.ts';
@@ -14,6 +15,7 @@ import type { MmuNotifierOps2008 } from '../mm/mmu_notifier-2008.ts';
 import type { MmuNotifier, MmuNotifierOps, MmuNotifierRange } from '../mm/mmu_notifier-types.ts';
 import { folio_put } from '../mm/page-ref.ts';
 import { folio_mark_dirty } from '../mm/page-writeback.ts';
+import { kmem_cache_create, new_object, type KmemCache } from '../mm/slab.ts';
 import type { Mm } from '../mm/types.ts';
 import {
   clear_spte,
@@ -45,7 +47,12 @@ export interface Shadow extends SecondaryMmu {
   readonly in_progress: Word;
   /** 1 from release() on. */
   readonly dead: Word;
+  /** All of these: what its file holds. */
+  readonly object: SlabObject;
+  readonly cache: KmemCache;
 }
+
+const FIELDS = ['mmu_lock', 'mmu_invalidate_seq', 'mmu_invalidate_in_progress', 'dead'] as const;
 
 export function new_shadow(
   machine: Machine,
@@ -53,13 +60,16 @@ export function new_shadow(
   name: string,
   options: SecondaryOptions = {},
 ): Shadow {
-  const word = (field: string): Word => machine.memory.variable(`${name}->${field}`);
+  const cache = kmem_cache_create(name, FIELDS);
+  const object = new_object(machine, cache, name, {});
   return Object.freeze({
     ...new_secondary_mmu(machine, mm, name, options),
-    mmu_lock: word('mmu_lock'),
-    invalidate_seq: word('mmu_invalidate_seq'),
-    in_progress: word('mmu_invalidate_in_progress'),
-    dead: word('dead'),
+    mmu_lock: object.mmu_lock,
+    invalidate_seq: object.mmu_invalidate_seq,
+    in_progress: object.mmu_invalidate_in_progress,
+    dead: object.dead,
+    object,
+    cache,
   });
 }
 
@@ -210,13 +220,23 @@ export const shadow_fault = fn(function* shadow_fault(
   addr: number,
   flags: number = 0,
 ): Steps<boolean> {
-  return yield* retry(function* () {
+  return yield* retry(() => shadow_fault_once(shadow, addr, flags));
+});
+
+/** One attempt; AGAIN: something was invalidated meanwhile. An attempt that is given up leaves nothing behind. */
+export const shadow_fault_once = fn(
+  function* shadow_fault_once(
+    shadow: Shadow,
+    addr: number,
+    flags: number = 0,
+  ): Steps<boolean | typeof AGAIN> {
     const seq = yield* READ_ONCE(shadow.invalidate_seq);
     yield* smp_rmb();
     const page = yield* get_user_pages_unlocked(shadow.mm, addr, flags);
     return page ? yield* map_page(shadow, addr, page, seq, flags) : false;
-  });
-});
+  },
+  { hidden: true, onBehalf: true },
+);
 
 const atomic_inc = leaf(function* atomic_inc(word: Word): Steps<void> {
   yield* add_word(word, 1);
@@ -240,6 +260,7 @@ const zap_and_flush = fn(
 /** The methods of KVM in 2008: count and sequence are atomics, and the end takes no lock. */
 export function shadow_ops_2008(shadow: Shadow): MmuNotifierOps2008 {
   return Object.freeze({
+    release: () => shadow_release(shadow),
     *invalidate_page(addr: number) {
       yield* atomic_inc(shadow.invalidate_seq); // before mmu_lock is dropped: a fault must not map in between
       yield* zap_and_flush(shadow, addr, addr + PAGE_SIZE);

@@ -26,6 +26,8 @@ const mm_count_dec_and_test = leaf(function* mm_count_dec_and_test(mm: Mm): Step
 
 /** mmdrop(): the last one frees the mm_struct, and the subscriptions with it. */
 export const mmdrop = fn(function* mmdrop(mm: Mm): Steps<void> {
-  const { cache, subs } = notifiers_of(mm);
-  if (yield* mm_count_dec_and_test(mm)) yield* kmem_cache_free(cache, subs);
+  const { cache, subs, mm_struct } = notifiers_of(mm);
+  if (!(yield* mm_count_dec_and_test(mm))) return;
+  yield* kmem_cache_free(cache, subs);
+  yield* kmem_cache_free(mm_struct.cache, mm_struct.object);
 });

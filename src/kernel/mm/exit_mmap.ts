@@ -18,7 +18,8 @@ import type { Mm } from './types.ts';
  *
  * Guarantee: when it returns, all pages are unmapped and none of them is reached through a secondary MMU.
  * Mechanism: secondary MMUs are told first, once and for all (release()): from then on nobody may bring a page
- * back to one, because nobody will be told again. Then everything is unmapped like any other range.
+ * back to one, because nobody will be told again. Then everything is unmapped like any other range, and the files
+ * that were mapped are let go.
  * Assumes: mm_users is 0, so nobody faults, and no new subscriber comes.
  *
  * Follows linux v6.12 mm/mmap.c (exit_mmap) and kernel/fork.c (mmput).
@@ -32,7 +33,13 @@ export const exit_mmap = fn(function* exit_mmap(mm: Mm): Steps<void> {
   yield* invalidation_ends(range);
   for (const { start, end } of mm.vmas) yield* free_pgtables(tlb, start, end);
   yield* tlb_finish_mmu(tlb);
+  for (const { close } of mm.vmas) if (close) yield* close(); // remove_vma()
   yield* up_write(mm.mmap_lock);
+});
+
+/** mmget(): keeps the address space. */
+export const mmget = leaf(function* mmget(mm: Mm): Steps<void> {
+  yield* add_word(notifiers_of(mm).mm_users, 1);
 });
 
 const mm_users_dec_and_test = leaf(function* mm_users_dec_and_test(mm: Mm): Steps<boolean> {

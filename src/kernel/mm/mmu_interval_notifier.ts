@@ -2,7 +2,7 @@ import { fn, leaf } from '../../machine/fn.ts';
 import { spin_until } from '../../machine/ops/control.ts';
 import type { Steps } from '../../machine/op.ts';
 import { down_write, spin_lock, spin_unlock, up_write } from '../../machine/ops/locks.ts';
-import { READ_ONCE, WRITE_ONCE, write_word } from '../../machine/ops/memory.ts';
+import { READ_ONCE, WRITE_ONCE, store_word } from '../../machine/ops/memory.ts';
 import { kmalloc_GFP_KERNEL } from '../../machine/ops/non-block.ts';
 import { no } from '../../machine/protection.ts';
 import { mmdrop, mmgrab } from '../kernel/fork.ts';
@@ -39,7 +39,8 @@ import type { Mm } from './types.ts';
  * The tree is a list here. Follows linux v6.12 mm/mmu_notifier.c.
  */
 
-function treeOf(mm: Mm): HlistHead<MmuIntervalNotifier> {
+/** The subscriptions, as who walks the tree finds them. */
+export function tree_of(mm: Mm): HlistHead<MmuIntervalNotifier> {
   const { subs, intervals } = notifiers_of(mm);
   return { first: subs.itree, nodes: [...intervals.values()] };
 }
@@ -54,7 +55,7 @@ const next_in_range = fn(
     range: MmuNotifierRange,
     from: MmuIntervalNotifier | null,
   ): Steps<MmuIntervalNotifier | null> {
-    const tree = treeOf(range.mm);
+    const tree = tree_of(range.mm);
     let sub = from ? yield* hlist_next(tree, from) : yield* hlist_first(tree);
     while (sub && !meets(range, sub)) sub = yield* hlist_next(tree, sub);
     return sub;
@@ -97,7 +98,7 @@ function* yes(): Steps<boolean> {
 /** Puts into the tree what waits for it, and takes out what waits for that. */
 const mn_itree_finish_pass = fn(
   function* mn_itree_finish_pass(mm: Mm): Steps<void> {
-    const tree = treeOf(mm);
+    const tree = tree_of(mm);
     for (const sub of tree.nodes) {
       if ((yield* READ_ONCE(sub.deferred)) === 0) continue;
       yield* WRITE_ONCE(sub.deferred, 0);
@@ -123,17 +124,18 @@ export const mn_itree_inv_end = fn(function* mn_itree_inv_end(mm: Mm): Steps<voi
 });
 
 /** Calls invalidate() of all subscriptions that the range meets. `false`: one would have had to block. */
-export const mn_itree_invalidate = fn(function* mn_itree_invalidate(
-  range: MmuNotifierRange,
-): Steps<boolean> {
-  const { sub: first, seq } = yield* mn_itree_inv_start_range(range);
-  for (let sub = first; sub; sub = yield* next_in_range(range, sub)) {
-    if (yield* sub.ops.invalidate(sub, range, seq)) continue;
-    yield* mn_itree_inv_end(range.mm); // the caller gives up, and will not say that it is over
-    return false;
-  }
-  return true;
-});
+export const mn_itree_invalidate = fn(
+  function* mn_itree_invalidate(range: MmuNotifierRange): Steps<boolean> {
+    const { sub: first, seq } = yield* mn_itree_inv_start_range(range);
+    for (let sub = first; sub; sub = yield* next_in_range(range, sub)) {
+      if (yield* sub.ops.invalidate(sub, range, seq)) continue;
+      yield* mn_itree_inv_end(range.mm); // the caller gives up, and will not say that it is over
+      return false;
+    }
+    return true;
+  },
+  { refusal: 'mn_itree_invalidate() returns -EAGAIN' },
+);
 
 /** The end of the address space is an invalidation of all of it. */
 export const mn_itree_release = fn(function* mn_itree_release(mm: Mm): Steps<void> {
@@ -147,7 +149,7 @@ export const mmu_interval_set_seq = leaf(function* mmu_interval_set_seq(
   sub: MmuIntervalNotifier,
   cur_seq: number,
 ): Steps<void> {
-  yield* write_word(sub.invalidate_seq, cur_seq);
+  yield* store_word(sub.invalidate_seq, cur_seq);
 });
 
 /** Waits while the subscription is being invalidated: until the epoch whose number it has is over. */
@@ -188,7 +190,7 @@ export const mmu_interval_check_retry = fn(function* mmu_interval_check_retry(
 });
 
 /** Under the lock of the subscriptions: puts the subscription into the tree, now or when the epoch is over. */
-const __mmu_interval_notifier_insert = fn(function* __mmu_interval_notifier_insert(
+export const __mmu_interval_notifier_insert = fn(function* __mmu_interval_notifier_insert(
   sub: MmuIntervalNotifier,
 ): Steps<void> {
   const { subs } = notifiers_of(sub.mm);
@@ -199,12 +201,12 @@ const __mmu_interval_notifier_insert = fn(function* __mmu_interval_notifier_inse
     else {
       seq += 1; // from here on the invalidation that is going on is one that meets a subscription
       yield* WRITE_ONCE(subs.invalidate_seq, seq);
-      yield* hlist_add_head_rcu(sub, treeOf(sub.mm));
+      yield* hlist_add_head_rcu(sub, tree_of(sub.mm));
     }
     yield* WRITE_ONCE(sub.invalidate_seq, seq);
   } else {
     yield* WRITE_ONCE(sub.invalidate_seq, seq - 1); // odd, and of no epoch that is still open
-    yield* hlist_add_head_rcu(sub, treeOf(sub.mm));
+    yield* hlist_add_head_rcu(sub, tree_of(sub.mm));
   }
   yield* spin_unlock(subs.lock);
 });
@@ -234,7 +236,7 @@ export const mn_itree_remove = fn(
     const { subs } = notifiers_of(sub.mm);
     const seq = yield* READ_ONCE(subs.invalidate_seq);
     if (seq % 2 === 0) {
-      yield* hlist_del_init_rcu(sub, treeOf(sub.mm));
+      yield* hlist_del_init_rcu(sub, tree_of(sub.mm));
       return 0;
     }
     if (yield* hlist_unhashed_lockless(sub)) {

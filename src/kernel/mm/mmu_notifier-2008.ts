@@ -8,18 +8,20 @@ import { kmalloc_GFP_KERNEL } from '../../machine/ops/non-block.ts';
 import type { SlabObject } from '../../machine/ops/slab.ts';
 import {
   hlist_add_head_rcu,
+  hlist_del_init_rcu,
   hlist_first,
   hlist_next,
+  hlist_unhashed_lockless,
   type HlistHead,
   type HlistNode,
 } from '../kernel/rculist.ts';
-import { srcu_read_lock, srcu_read_unlock } from '../kernel/srcu.ts';
+import { srcu_read_lock, srcu_read_unlock, synchronize_srcu } from '../kernel/srcu.ts';
 import { PAGE_SIZE } from './layout.ts';
 import { folio_put } from './page-ref.ts';
 import { pte_offset_map_lock, pte_unmap_unlock, ptep_clear_flush } from './pgtable-generic.ts';
 import { pte_page, ptep_get } from './pgtable.ts';
 import { folio_remove_rmap_pte, mm_find_pmd } from './rmap.ts';
-import { kmem_cache_create, new_object } from './slab.ts';
+import { kmem_cache_create, new_object, type KmemCache } from './slab.ts';
 import type { Mm, Pte, Ptep, Vma } from './types.ts';
 
 /**
@@ -46,6 +48,7 @@ export interface MmuNotifierMm {
 
 /** struct mmu_notifier_ops. */
 export interface MmuNotifierOps2008 {
+  readonly release?: () => Steps<void>;
   readonly invalidate_page: (addr: number) => Steps<void>;
   readonly invalidate_range_start: (start: number, end: number) => Steps<void>;
   readonly invalidate_range_end: (start: number, end: number) => Steps<void>;
@@ -54,6 +57,8 @@ export interface MmuNotifierOps2008 {
 export interface MmuNotifier2008 extends HlistNode {
   readonly name: string;
   readonly ops: MmuNotifierOps2008;
+  readonly object: SlabObject;
+  readonly cache: KmemCache;
 }
 
 /** What the address space has for notifiers: nothing. Before the first step. */
@@ -78,8 +83,9 @@ export function new_notifier_2008(
   isRegistered: boolean = false,
 ): MmuNotifier2008 {
   const cache = kmem_cache_create('mmu_notifier', ['next', 'pprev']);
-  const { next, pprev } = new_object(machine, cache, name, {});
-  const mn = Object.freeze({ name, ops, next, pprev });
+  const object = new_object(machine, cache, name, {});
+  const { next, pprev } = object;
+  const mn = Object.freeze({ name, ops, next, pprev, object, cache });
   const number = n.notifiers.size + 1;
   (n.notifiers as Map<number, MmuNotifier2008>).set(number, mn);
   if (!isRegistered) return mn;
@@ -196,6 +202,28 @@ export const mmu_notifier_register_v14 = fn(function* mmu_notifier_register(
   yield* allocate_mmu_notifier_mm(n.mm);
   yield* publish(n, mn);
   yield* mm_unlock(n.mm, locks);
+});
+
+/**
+ * As in v2.6.27, with SRCU: off the list first, then release(). In between the subscriber is told of nothing, and
+ * what it maps may be freed; it was turned round in 2012.
+ */
+export const mmu_notifier_unregister_2008 = fn(function* mmu_notifier_unregister(
+  n: MmuNotifierMm,
+  mn: MmuNotifier2008,
+): Steps<void> {
+  const { lock, srcu } = n.object;
+  yield* spin_lock(lock);
+  const hashed = !(yield* hlist_unhashed_lockless(mn));
+  if (hashed) yield* hlist_del_init_rcu(mn, listOf(n));
+  const id = hashed ? yield* srcu_read_lock(srcu) : 0;
+  yield* spin_unlock(lock);
+  if (hashed) {
+    if (mn.ops.release) yield* mn.ops.release();
+    yield* srcu_read_unlock(srcu, id);
+  }
+  yield* synchronize_srcu(srcu);
+  yield* add_word(n.mm_count, -1);
 });
 
 /** Clears an entry, flushes it, and tells secondary MMUs, who have to be told before the page is freed. */

@@ -38,13 +38,16 @@ export function new_notifiers(machine: Machine, name: string): MmNotifiers {
   const { memory } = machine;
   const cache = kmem_cache_create('mmu_notifier_subscriptions', SUBSCRIPTIONS);
   const subs = new_object(machine, cache, `subscriptions(${name})`, { invalidate_seq: 2 });
+  const counts = kmem_cache_create('mm_struct', ['mm_users', 'mm_count']);
+  const object = new_object(machine, counts, name, { mm_users: 1, mm_count: 1 });
   const published = { 0: 'NULL', 1: 'subscriptions' };
   return Object.freeze({
     subscriptions: memory.variable(`${name}->notifier_subscriptions`, 0, published),
     subs,
     cache,
-    mm_users: memory.variable(`${name}->mm_users`, 1),
-    mm_count: memory.variable(`${name}->mm_count`, 1),
+    mm_users: object.mm_users,
+    mm_count: object.mm_count,
+    mm_struct: { object, cache: counts },
     srcu: global(machine, 'srcu'),
     mm_all_locks_mutex: global(machine, 'mm_all_locks_mutex'),
     notifiers: new Map<number, MmuNotifier>(),
@@ -78,8 +81,9 @@ export function new_mmu_notifier(
   ops: MmuNotifierOps,
 ): MmuNotifier {
   const cache = kmem_cache_create('mmu_notifier', ['next', 'pprev', 'users']);
-  const { next, pprev, users } = new_object(machine, cache, name, {});
-  const mn = Object.freeze({ name, mm, ops, next, pprev, users });
+  const object = new_object(machine, cache, name, {});
+  const { next, pprev, users } = object;
+  const mn = Object.freeze({ name, mm, ops, next, pprev, users, object, cache });
   add(notifiers_of(mm).notifiers, mn);
   watch(machine, mm);
   return mn;

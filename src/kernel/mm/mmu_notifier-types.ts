@@ -25,6 +25,8 @@ export interface MmNotifiers {
   /** mm->mm_users keeps the address space, mm->mm_count the mm_struct. */
   readonly mm_users: Word;
   readonly mm_count: Word;
+  /** The mm_struct, in which both counts lie. */
+  readonly mm_struct: { readonly object: SlabObject; readonly cache: KmemCache };
   /** The one SRCU domain of all address spaces, and the mutex of mm_take_all_locks(). */
   readonly srcu: Word;
   readonly mm_all_locks_mutex: Word;
@@ -67,6 +69,9 @@ export interface MmuNotifier extends HlistNode {
   readonly mm: Mm;
   readonly ops: MmuNotifierOps;
   readonly users: Word;
+  /** What is freed when nobody needs it any more. */
+  readonly object: SlabObject;
+  readonly cache: KmemCache;
 }
 
 /** struct mmu_interval_notifier_ops. */

@@ -1,5 +1,6 @@
 import type { ArchDescriptor, KernelConfig } from '../../machine/arch.ts';
 import type { Entry, EntryPointer, Page, PageFields, Word } from '../../machine/memory.ts';
+import type { Steps } from '../../machine/op.ts';
 import type { AddressSpace } from './filemap.ts';
 import type { MmNotifiers } from './mmu_notifier-types.ts';
 import type { Ptlocks } from './ptlock.ts';
@@ -69,6 +70,8 @@ export interface Vma {
   readonly rwsem: Word;
   /** 1 while it is in that list. */
   readonly linked: Word;
+  /** vm_ops->close(), and the reference on its file. */
+  readonly close?: (() => Steps<void>) | undefined;
 }
 
 /** struct mm_struct. */

@@ -87,13 +87,22 @@ function put(m: Machine, word: Word, value: number): void {
   m.memory.store(word, value);
 }
 
+/** May the actor wait for such a lock? Of one that sleeps the machine says so. */
+function mayWait(m: Machine, who: Actor, { word, sleeps }: Hold): boolean {
+  return !sleeps || m.maySleep(who, word.name);
+}
+
 function took(m: Machine, who: Actor, taken: Hold): undefined {
   const { word, reading, sleeps } = taken;
-  if (sleeps && !m.maySleep(who, word.name)) return undefined;
   put(m, word, reading ? m.memory.load(word) - 1 : who.index + 1);
   hold(m, who.index, [...heldBy(m, who.index), taken]);
   if (!sleeps && who.cpu >= 0) enterAtomic(m.cells, m.cpu(who.cpu));
   return undefined;
+}
+
+/** The end of a wait for a lock. */
+function locked(m: Machine, who: Actor, taken: Hold): undefined {
+  if (follow(m, who, taken.word) && mayWait(m, who, taken)) took(m, who, taken);
 }
 
 /** May the hold be dropped? Forgets it then, and returns what the lock must say. */
@@ -167,8 +176,7 @@ function writer(m: Machine, value: number): string {
 const writeLockOp = defineOp('lock', {
   ordering: 'full',
   guard: (read, m, _who, [word]: [Word, LockKind]) => (contentOf(read, m, word) ?? 0) === 0,
-  exec: (m, who, [word, { sleeps }]) =>
-    follow(m, who, word) ? took(m, who, { word, reading: false, sleeps }) : undefined,
+  exec: (m, who, [word, { sleeps }]) => locked(m, who, { word, reading: false, sleeps }),
   waitsFor: (m, _who, [word]) => owner(m, word),
   blockers: (m, _who, [word]) => holders(m, word),
 });
@@ -176,8 +184,7 @@ const writeLockOp = defineOp('lock', {
 const readLockOp = defineOp('read_lock', {
   ordering: 'full',
   guard: (read, m, _who, [word]: [Word, LockKind]) => (contentOf(read, m, word) ?? 0) <= 0,
-  exec: (m, who, [word, { sleeps }]) =>
-    follow(m, who, word) ? took(m, who, { word, reading: true, sleeps }) : undefined,
+  exec: (m, who, [word, { sleeps }]) => locked(m, who, { word, reading: true, sleeps }),
   waitsFor: (m, _who, [word]) => owner(m, word),
   blockers: (m, _who, [word]) => holders(m, word),
 });
@@ -247,6 +254,11 @@ export const spin_unlock = leaf(function* spin_unlock(lock: Word): Steps<void> {
 export const mutex_lock = leaf(function* mutex_lock(lock: Word): Steps<void> {
   yield* perform(writeLockOp, [lock, SLEEPING]);
 }, LOCK);
+
+/** Takes a mutex if it is free, and never sleeps; returns whether it did. */
+export const mutex_trylock = leaf(function* mutex_trylock(lock: Word): Steps<boolean> {
+  return yield* perform(tryLockOp, [lock, SLEEPING]);
+}, TRYLOCK);
 
 export const mutex_unlock = leaf(function* mutex_unlock(lock: Word): Steps<void> {
   yield* perform(unlockOp, [lock]);

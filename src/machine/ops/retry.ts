@@ -21,13 +21,16 @@ import { defineOp, perform, type Op, type Steps } from '../op.ts';
  * could find again. A round that has seen two values of one cell, or whose own change somebody has taken back, is
  * not what the next one will be: it does not wait.
  *
- * Assumes: nobody lives by what a round does in passing, and undoes: that a lock was held for a moment, as a
- * trylock would see it; under TSO, a store of the round that another has overwritten since.
+ * What a round does in passing, and undoes, others see in the rounds that are tried. If somebody looks at such a
+ * word while the loop waits (a trylock, at a lock that each round holds for a moment), another round might have
+ * met him, and the verdict is no longer `safe` (explore/glimpses.ts).
+ * Assumes: under TSO, nobody lives by a store of the round that another has overwritten since.
  *
  * If the run ends with somebody waiting so, nobody is left who could change anything: a livelock, found as such.
  */
 
-interface Seen {
+/** A cell that a round has learned something from. */
+export interface Seen {
   readonly cell: Cell;
   readonly value: number;
   /** All that matters is whether it is above zero. */
@@ -155,15 +158,17 @@ const endOp = defineOp('round_ends', {
 /** Has any of it changed? Every cell is asked, because each of them can end the wait. */
 function changed(read: Reader, seen: readonly Seen[]): boolean {
   let differs = false;
-  for (const { cell, value, sign } of seen) {
-    if (cell < 0) {
-      if (cell === AT_ONCE.cell) differs = true;
-      continue;
-    }
-    const now = read.get(cell);
-    if (sign ? now > 0 !== value > 0 : now !== value) differs = true;
+  for (const it of seen) {
+    if (it.cell < 0) {
+      if (it.cell === AT_ONCE.cell) differs = true;
+    } else if (isChange(it, read.get(it.cell))) differs = true;
   }
   return differs;
+}
+
+/** Is this value news to the round? */
+export function isChange({ value, sign }: Seen, now: number): boolean {
+  return sign ? now > 0 !== value > 0 : now !== value;
 }
 
 const againOp = defineOp('try_again', {
@@ -173,12 +178,42 @@ const againOp = defineOp('try_again', {
     m.cells.poke(startOf(m, who, depth), m.cells.depth);
     return undefined;
   },
-  waitsFor: (m, _who, [seen]) => {
-    const names = wordNames(m, seen);
-    return names.length === 0 ? 'any change' : `a change of ${names.join(', ')}`;
+  waitsFor: (m, who, [seen]) => {
+    const names = wordNames(m, who, seen);
+    const last = names.length > NAMED + 1 ? names.slice(-NAMED) : names;
+    const more = names.length - last.length;
+    const words = more === 0 ? last : [...last, `and ${more} more`];
+    return names.length === 0 ? 'any change' : `a change of ${words.join(', ')}`;
   },
   describe: () => ({ event: 'tries again' }),
 });
+
+/** A round of which nothing is left but the wait: the steps between which it lies, and what ends the wait. */
+export interface WaitingRound {
+  /** Its first step is the one behind this one. */
+  readonly since: number;
+  readonly seen: readonly Seen[];
+}
+
+/** The round that the step has ended, if that is what the step is, and somebody must change something now. */
+export function roundEndedBy(steps: History, step: number): WaitingRound | null {
+  const op = steps.nodeAt[step]?.op;
+  if (op?.def !== endOp) return null;
+  const seen = steps.valueAt[step] as readonly Seen[];
+  if (seen.some(({ cell }) => cell === AT_ONCE.cell)) return null;
+  const [depth] = op.args;
+  for (let since = step - 1; since >= 0; since--) {
+    const begun = steps.actorAt[since] === steps.actorAt[step] ? steps.nodeAt[since]?.op : null;
+    const isBegin = begun?.def === beginOp && begun.args[0] === depth;
+    if (isBegin || (begun?.def === againOp && begun.args[1] === depth)) return { since, seen };
+  }
+  return null;
+}
+
+/** Does anybody go round loops here? */
+export function hasRounds(m: Machine): boolean {
+  return m.objects.has('rounds');
+}
 
 /** Is this the step of somebody who goes round a loop and sees the same each time? */
 export function isRetry(def: object): boolean {
@@ -195,13 +230,34 @@ export function isByChance({ def, args }: Op): boolean {
   );
 }
 
-/** The named words among what a round has learned. */
-function wordNames(m: Machine, seen: readonly Seen[]): string[] {
-  const cells = new Set(seen.map(({ cell }) => cell));
+/** So many words are named where people read it. What the round looked at last is what sent it back. */
+const NAMED = 3;
+
+/** All that a change of would end the wait of who goes round a loop; empty of others. */
+export function retriedWords(m: Machine, who: Actor, { def, args }: Op): readonly string[] {
+  return def === againOp ? wordNames(m, who, args[0] as readonly Seen[]) : [];
+}
+
+/** The named words among what a round has learned, as it looked at them last; before them reference counts. */
+function wordNames(m: Machine, who: Actor, seen: readonly Seen[]): string[] {
+  const found = new Map(seen.map((it) => [it.cell, it]));
+  const rank = ({ cell, sign }: Seen): number => (sign ? -1 : lastLook(m, who, cell));
   return m.memory
     .everyWord()
-    .filter(({ cell }) => cells.has(cell))
+    .flatMap(({ cell, name }) => {
+      const it = found.get(cell);
+      return it ? [{ name, rank: rank(it) }] : [];
+    })
+    .sort((a, b) => a.rank - b.rank)
     .map(({ name }) => name);
+}
+
+function lastLook({ cells, history }: Machine, who: Actor, cell: Cell): number {
+  for (let at = cells.head[cell] as number; at >= 0; at = cells.prev[at] as number) {
+    const step = cells.event[at] as number;
+    if (history?.actorAt[step] === who.index) return step;
+  }
+  return -1;
 }
 
 /** What a round returns that must be gone through again. */

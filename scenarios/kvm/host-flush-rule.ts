@@ -5,7 +5,6 @@ import { entered, fails, patch, returned, safe, scenario, type Machine } from 'g
 import { x86_64 } from 'gracewalk/arch';
 import {
   PAGE_SIZE,
-  invalidating,
   kvm_arch_flush_shadow_memslot,
   kvm_flush_remote_tlbs,
   kvm_mmu_invalidate_begin,
@@ -39,6 +38,7 @@ interface State {
 
 export default scenario<State>('host-flush-rule', {
   machine: x86_64({ cpus: 3 }),
+  config: { MMU_NOTIFIER: true },
 
   setup(m: Machine) {
     const P = new_page(m, 'P');
@@ -49,8 +49,7 @@ export default scenario<State>('host-flush-rule', {
   run: {
     CPU0: ({ kvm }) => vcpu_never_faults(kvm.vcpus[0] as Vcpu, { gpa: 0, value: 100n }),
     CPU1: ({ kvm }) => kvm_arch_flush_shadow_memslot(kvm, SLOT),
-    CPU2: ({ mm, kvm }) =>
-      invalidating(kvm, HVA, PAGE_SIZE, () => madvise_dontneed(mm, HVA, PAGE_SIZE)),
+    CPU2: ({ mm }) => madvise_dontneed(mm, HVA, PAGE_SIZE),
   },
 
   sometimes: {

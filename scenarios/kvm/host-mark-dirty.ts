@@ -6,7 +6,6 @@ import { x86_64 } from 'gracewalk/arch';
 import {
   PAGE_SIZE,
   folio_put,
-  invalidating,
   kvm_faultin_pfn,
   kvm_set_page_dirty,
   kvm_tdp_mmu_map,
@@ -52,6 +51,7 @@ function fault_then(last: (kvm: Kvm, found: FaultinPage, dirty: boolean) => Step
 
 export default scenario<State>('host-mark-dirty', {
   machine: x86_64({ cpus: 2 }),
+  config: { MMU_NOTIFIER: true },
 
   setup(m: Machine) {
     const pages = { [HVA]: new_page(m, 'P'), [HVA + PAGE_SIZE]: new_page(m, 'Q') };
@@ -61,8 +61,7 @@ export default scenario<State>('host-mark-dirty', {
 
   run: {
     CPU0: ({ kvm }) => vcpu_faults_once(kvm.vcpus[0] as Vcpu, { gpa: 0, value: 100n }),
-    CPU1: ({ mm, kvm }) =>
-      invalidating(kvm, HVA, PAGE_SIZE, () => madvise_dontneed(mm, HVA, PAGE_SIZE)),
+    CPU1: ({ mm }) => madvise_dontneed(mm, HVA, PAGE_SIZE),
   },
 
   sometimes: {

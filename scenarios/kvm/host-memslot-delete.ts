@@ -15,7 +15,6 @@ import {
 import { x86_64 } from 'gracewalk/arch';
 import {
   PAGE_SIZE,
-  invalidating,
   kvm_delete_memslot,
   kvm_faultin_pfn,
   kvm_memslot_is_invalid,
@@ -47,6 +46,7 @@ function* no(): Steps<boolean> {
 
 export default scenario<State>('host-memslot-delete', {
   machine: x86_64({ cpus: 2 }),
+  config: { MMU_NOTIFIER: true },
 
   setup(m: Machine) {
     const pages = { [HVA]: new_page(m, 'P'), [HVA + PAGE_SIZE]: new_page(m, 'Q') };
@@ -59,7 +59,7 @@ export default scenario<State>('host-memslot-delete', {
     CPU0: ({ kvm }) => vcpu_faults_once(kvm.vcpus[0] as Vcpu, { gpa: 0, value: 100n }),
     *CPU1({ mm, kvm }) {
       yield* kvm_delete_memslot(kvm, SLOT, INVALID, DELETED);
-      yield* invalidating(kvm, HVA, PAGE_SIZE, () => madvise_dontneed(mm, HVA, PAGE_SIZE));
+      yield* madvise_dontneed(mm, HVA, PAGE_SIZE);
     },
   },
 

@@ -5,7 +5,6 @@ import { fails, only, patch, returned, safe, scenario, type Machine, type Steps 
 import { x86_64 } from 'gracewalk/arch';
 import {
   PAGE_SIZE,
-  invalidating,
   kvm_create_memslot,
   kvm_delete_memslot,
   madvise_dontneed,
@@ -38,8 +37,7 @@ const machine =
   };
 
 const INVALIDATION = {
-  CPU0: ({ mm, kvm }: State) =>
-    invalidating(kvm, HVA, PAGE_SIZE, () => madvise_dontneed(mm, HVA, PAGE_SIZE)),
+  CPU0: ({ mm }: State) => madvise_dontneed(mm, HVA, PAGE_SIZE),
 };
 
 /** The slot comes into being; KVM_BUG_ON() says when an end has no start. */
@@ -54,6 +52,7 @@ function* no(): Steps<boolean> {
 
 export default scenario<State>('host-memslot-gate', {
   machine: x86_64({ cpus: 2 }),
+  config: { MMU_NOTIFIER: true },
 
   // The guest frame goes on to be memory, at another address of the process.
   setup: machine([[SLOT], [{ ...SLOT, invalid: true }], [{ ...SLOT, userspace_addr: ELSEWHERE }]]),

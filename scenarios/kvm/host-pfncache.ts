@@ -7,7 +7,6 @@ import {
   READ_ONCE,
   change_mn_active,
   gfn_to_pfn_cache_invalidate_start,
-  invalidating,
   kvm_gpc_refresh,
   kvm_gpc_write,
   kvm_handle_hva_range,
@@ -34,6 +33,7 @@ interface State {
 
 export default scenario<State>('host-pfncache', {
   machine: x86_64({ cpus: 2 }),
+  config: { MMU_NOTIFIER: true },
 
   setup(m: Machine) {
     const pages = { [HVA]: new_page(m, 'P'), [HVA + PAGE_SIZE]: new_page(m, 'Q') };
@@ -47,8 +47,7 @@ export default scenario<State>('host-pfncache', {
       yield* kvm_gpc_refresh(gpc);
       yield* kvm_gpc_write(gpc, 1n);
     },
-    CPU1: ({ mm, kvm }) =>
-      invalidating(kvm, HVA, PAGE_SIZE, () => madvise_dontneed(mm, HVA, PAGE_SIZE)),
+    CPU1: ({ mm }) => madvise_dontneed(mm, HVA, PAGE_SIZE),
   },
 
   sometimes: {

@@ -1,5 +1,6 @@
 import type { Sanitizer } from '../machine/machine.ts';
 import { atomic_sleep } from './atomic-sleep.ts';
+import { balance } from './balance.ts';
 import { leak } from './leak.ts';
 import { leftovers } from './leftovers.ts';
 import { lost_write } from './lost-write.ts';
@@ -7,6 +8,7 @@ import { lost_dirty } from './lost-dirty.ts';
 import { lost_store } from './lost-store.ts';
 import { not_on_disk } from './not-on-disk.ts';
 import { old_copy } from './old-copy.ts';
+import { stale_spte } from './stale-spte.ts';
 import { stale_translation } from './stale-translation.ts';
 import { torn_entry } from './torn-entry.ts';
 import { untold } from './untold.ts';
@@ -22,6 +24,7 @@ import { wrong_page } from './wrong-page.ts';
 export const all_sanitizers: readonly Sanitizer[] = [
   use_after_free,
   stale_translation,
+  stale_spte,
   torn_entry, // before wrong-page: the page of a torn entry is that as well
   wrong_page,
   lost_write,
@@ -32,5 +35,6 @@ export const all_sanitizers: readonly Sanitizer[] = [
   untold,
   atomic_sleep,
   leftovers,
+  balance,
   leak,
 ];

@@ -1,3 +1,4 @@
+import { counts_open } from '../../machine/balance.ts';
 import { fn, leaf } from '../../machine/fn.ts';
 import type { Machine } from '../../machine/machine.ts';
 import type { Page, Word } from '../../machine/memory.ts';
@@ -66,7 +67,7 @@ export function new_shadow(
     ...new_secondary_mmu(machine, mm, name, options),
     mmu_lock: object.mmu_lock,
     invalidate_seq: object.mmu_invalidate_seq,
-    in_progress: object.mmu_invalidate_in_progress,
+    in_progress: counts_open(machine, object.mmu_invalidate_in_progress, object.dead),
     dead: object.dead,
     object,
     cache,

@@ -1,3 +1,4 @@
+import { counts_open } from '../../machine/balance.ts';
 import { watched } from '../../machine/invalidations.ts';
 import type { Machine } from '../../machine/machine.ts';
 import type { Word } from '../../machine/memory.ts';
@@ -38,6 +39,7 @@ export function new_notifiers(machine: Machine, name: string): MmNotifiers {
   const { memory } = machine;
   const cache = kmem_cache_create('mmu_notifier_subscriptions', SUBSCRIPTIONS);
   const subs = new_object(machine, cache, `subscriptions(${name})`, { invalidate_seq: 2 });
+  counts_open(machine, subs.active_invalidate_ranges);
   const counts = kmem_cache_create('mm_struct', ['mm_users', 'mm_count']);
   const object = new_object(machine, counts, name, { mm_users: 1, mm_count: 1 });
   const published = { 0: 'NULL', 1: 'subscriptions' };

@@ -2,8 +2,8 @@ import type { Walker } from '../cpu.ts';
 import type { Machine } from '../machine.ts';
 import { PAGE_SIZE, type Page } from '../memory.ts';
 import { defineOp, perform, type Steps } from '../op.ts';
-import { levelAt } from '../stages.ts';
-import { indexAt } from '../walk.ts';
+import { entriesFor } from '../second-stages.ts';
+import { levelAt, stageOf } from '../stages.ts';
 
 /**
  * What a hypervisor's tables must fulfil, as checks: none of these is an operation of a protocol.
@@ -16,16 +16,10 @@ import { indexAt } from '../walk.ts';
 
 /** Is the guest frame mapped by a leaf entry, in the tables below `table`? */
 function leafAt(m: Machine, table: Page, gpa: number): string | null {
-  let { frame, generation } = table;
-  for (;;) {
-    const level = m.levelOf(frame);
-    if (level < 0) return null; // freed meanwhile: other sanitizers' business
-    const word = m.memory.at(frame * PAGE_SIZE + indexAt(m.arch, level, gpa) * 8, generation);
-    const entry = m.memory.loadWide(word);
-    if (!entry.present) return null;
+  for (const [word, entry] of entriesFor(m, (at) => m.memory.loadWide(at), table, gpa)) {
     if (!entry.table) return `${word.name} maps ${m.memory.info(entry.frame).name}`;
-    ({ frame, generation } = entry);
   }
+  return null;
 }
 
 /** What a guest that runs may still translate in [start, end); what it cannot use now is doomed. */
@@ -40,36 +34,47 @@ function cachedIn(m: Machine, walker: Walker, start: number, end: number): strin
   return found;
 }
 
-type Range = readonly [root: Page, gfn: number, end: number, when: string];
+/** Guest frames [start, end). */
+export interface GfnRange {
+  readonly start: number;
+  readonly end: number;
+}
+
+type Unmapped = readonly [root: Page, gfns: (m: Machine) => readonly GfnRange[], when: string];
 
 const unmappedOp = defineOp('gfns_unmapped', {
   ordering: 'none',
-  exec: (m, who, [root, gfn, end, when]: Range) => {
-    const stage = levelStage(m, root);
-    for (let at = gfn; at < end; at++) {
-      const [from, to] = [at * PAGE_SIZE, (at + 1) * PAGE_SIZE];
-      const walkers = m.walkers.filter((walker) => walker.stage === stage);
-      const cached = walkers.map((walker) => cachedIn(m, walker, from, to));
-      const wrong = leafAt(m, root, from) ?? cached.find((text) => text !== null);
-      if (wrong) violate(m, who.name, `gfn ${at}`, `${wrong} when ${when}.`);
+  exec: (m, who, [root, gfns, when]: Unmapped) => {
+    const stage = stageOf(m.levelOf(root.frame));
+    const walkers = m.walkers.filter((walker) => walker.stage === stage);
+    for (const { start, end } of gfns(m)) {
+      for (let at = start; at < end; at++) {
+        const [from, to] = [at * PAGE_SIZE, (at + 1) * PAGE_SIZE];
+        const cached = walkers.map((walker) => cachedIn(m, walker, from, to));
+        const wrong = leafAt(m, root, from) ?? cached.find((text) => text !== null);
+        if (wrong) violate(m, who.name, `gfn ${at}`, `${wrong} when ${when}.`);
+      }
     }
     return undefined;
   },
-  describe: (_m, _who, [, , , when]) => ({ comment: when }),
+  describe: (_m, _who, [, , when]) => ({ comment: when }),
   ghost: true,
 });
-
-function levelStage(m: Machine, root: Page): number {
-  return Math.floor(m.levelOf(root.frame) / 16);
-}
 
 function violate(m: Machine, actor: string, object: string, message: string): void {
   m.violate({ kind: 'property', actor, object, message, stops: false });
 }
 
-/** A check: no guest frame of [gfn, end) is mapped by the tables below `root`, nor cached where it can be used. */
-export function* gfns_unmapped(root: Page, gfn: number, end: number, when: string): Steps<void> {
-  yield* perform(unmappedOp, [root, gfn, end, when]);
+/**
+ * A check: none of the guest frames is mapped by the tables below `root`, nor cached where it can be used. Which
+ * frames these are may depend on what memory says at that moment.
+ */
+export function* gfns_unmapped(
+  root: Page,
+  gfns: (m: Machine) => readonly GfnRange[],
+  when: string,
+): Steps<void> {
+  yield* perform(unmappedOp, [root, gfns, when]);
 }
 
 const bugOp = defineOp('bug_on', {

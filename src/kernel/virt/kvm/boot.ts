@@ -1,7 +1,9 @@
+import { counts_open } from '../../../machine/balance.ts';
 import { GracewalkError } from '../../../base/errors.ts';
 import type { Actor } from '../../../machine/actor.ts';
 import type { Machine } from '../../../machine/machine.ts';
 import { ALLOCATED, PAGE_SIZE, makeLife, type Page, type Word } from '../../../machine/memory.ts';
+import { watchGuestFrames } from '../../../machine/second-stages.ts';
 import { STAGE, levelAt, stageNamed } from '../../../machine/stages.ts';
 import { indexAt } from '../../../machine/walk.ts';
 import type { Mm } from '../../mm/types.ts';
@@ -32,6 +34,8 @@ export interface VmOptions {
   readonly gpcs?: readonly number[];
   /** Bits of software's own in the entries that lead to tables. */
   readonly links?: bigint;
+  /** Guest frames that may be mapped: those of the slots, if not said. */
+  readonly gfns?: readonly number[];
   /** Level of the root: 1, a tree of two levels, if not said; 3 is all four. */
   readonly root_level?: number;
 }
@@ -74,14 +78,14 @@ export function new_vm(
     root_level,
     mmu_lock: variable('mmu_lock'),
     mmu_invalidate_seq: variable('mmu_invalidate_seq'),
-    mmu_invalidate_in_progress: variable('mmu_invalidate_in_progress'),
+    mmu_invalidate_in_progress: counts_open(machine, variable('mmu_invalidate_in_progress')),
     mmu_invalidate_range_start: memory.variable(
       `${name}->mmu_invalidate_range_start`,
       0,
       RANGE_NAMES,
     ),
     mmu_invalidate_range_end: memory.variable(`${name}->mmu_invalidate_range_end`, 0, RANGE_NAMES),
-    mn_active_invalidate_count: variable('mn_active_invalidate_count'),
+    mn_active_invalidate_count: counts_open(machine, variable('mn_active_invalidate_count')),
     mn_invalidate_lock: variable('mn_invalidate_lock'),
     memslot_sets: options.memslots ?? [whole],
     memslots: variable('memslots'),
@@ -93,11 +97,18 @@ export function new_vm(
     mmu,
     vcpus,
   };
+  watchGuestFrames(machine, stage, options.gfns ?? frames_of(kvm.memslot_sets));
   for (const gfn of tables_for) tree.table(gfn);
   options.gpcs?.forEach((gfn) => gpcs.push(new_gpc(machine, kvm, gfn)));
   for (const [gfn, spte] of Object.entries(mapped)) tree.map(Number(gfn), spte);
   options.vcpus.forEach((cpu, at) => vcpus.push(new_vcpu(machine, kvm, cpu, at)));
   return Object.freeze(kvm);
+}
+
+function frames_of(sets: readonly Memslots[]): number[] {
+  return sets
+    .flat()
+    .flatMap(({ base_gfn, npages }) => Array.from({ length: npages }, (_, at) => base_gfn + at));
 }
 
 function new_gpc(machine: Machine, kvm: Kvm, gfn: number): PfnCache {

@@ -5,13 +5,14 @@ import { spin_lock, spin_unlock, write_lock, write_unlock } from '../../../machi
 import { READ_ONCE, WRITE_ONCE } from '../../../machine/ops/memory.ts';
 import { gfns_unmapped } from '../../../machine/ops/secondary.ts';
 import { srcu_read_lock, srcu_read_unlock } from '../../kernel/srcu.ts';
-import { hva_range_to_gfns, kvm_memslots } from './memslots.ts';
+import { hva_range_to_gfns, hva_range_to_gfns_now, kvm_memslots } from './memslots.ts';
 import {
   kvm_mmu_invalidate_begin,
   kvm_mmu_invalidate_end,
   kvm_mmu_invalidate_range_add,
 } from './mmu_invalidate.ts';
 import { gfn_to_pfn_cache_invalidate_start } from './pfncache.ts';
+import type { MmuNotifierOps } from '../../mm/mmu_notifier-types.ts';
 import type { Mm } from '../../mm/types.ts';
 import type { Kvm } from './types.ts';
 import { kvm_flush_remote_tlbs } from './vcpu.ts';
@@ -58,7 +59,6 @@ interface HvaRange {
 interface Handled {
   readonly found_memslot: boolean;
   readonly ret: boolean;
-  readonly gfns: readonly { readonly start: number; readonly end: number }[];
 }
 
 /** __kvm_handle_hva_range(). */
@@ -68,7 +68,7 @@ export const kvm_handle_hva_range = fn(function* kvm_handle_hva_range(
 ): Steps<Handled> {
   const idx = yield* srcu_read_lock(kvm.srcu);
   const slots = yield* kvm_memslots(kvm);
-  const gfns = slots.flatMap((slot) => hva_range_to_gfns(slot, start, end) ?? []);
+  const gfns = hva_range_to_gfns(slots, start, end);
   let ret = false;
   if (gfns.length > 0) {
     yield* write_lock(kvm.mmu_lock);
@@ -78,7 +78,7 @@ export const kvm_handle_hva_range = fn(function* kvm_handle_hva_range(
     yield* write_unlock(kvm.mmu_lock);
   }
   yield* srcu_read_unlock(kvm.srcu, idx);
-  return { found_memslot: gfns.length > 0, ret, gfns };
+  return { found_memslot: gfns.length > 0, ret };
 });
 
 /** kvm_mmu_unmap_gfn_range(): announces the frames, then removes their entries. */
@@ -102,6 +102,10 @@ export const change_mn_active = fn(
   { hidden: true },
 );
 
+/** A check of the guarantee above: the window of an invalidation begins, or ends. */
+const hva_range_unmapped = (kvm: Kvm, start: number, end: number, when: string): Steps<void> =>
+  gfns_unmapped(kvm.root, () => hva_range_to_gfns_now(kvm, start, end), when);
+
 /** The process's entries for [start, end) are about to go. */
 export const kvm_mmu_notifier_invalidate_range_start = fn(
   function* kvm_mmu_notifier_invalidate_range_start(
@@ -111,15 +115,14 @@ export const kvm_mmu_notifier_invalidate_range_start = fn(
   ): Steps<void> {
     yield* change_mn_active(kvm, 1);
     yield* gfn_to_pfn_cache_invalidate_start(kvm, start, end); // before the count: see pfncache.ts
-    const { gfns } = yield* kvm_handle_hva_range(kvm, {
+    yield* kvm_handle_hva_range(kvm, {
       start,
       end,
       on_lock: kvm_mmu_invalidate_begin,
       handler: kvm_mmu_unmap_gfn_range,
       flush_on_ret: true,
     });
-    for (const each of gfns)
-      yield* gfns_unmapped(kvm.root, each.start, each.end, 'invalidate_range_start() returns');
+    yield* hva_range_unmapped(kvm, start, end, 'invalidate_range_start() returns');
   },
 );
 
@@ -130,6 +133,7 @@ export const kvm_mmu_notifier_invalidate_range_end = fn(
     start: number,
     end: number,
   ): Steps<void> {
+    yield* hva_range_unmapped(kvm, start, end, 'invalidate_range_end() is called');
     yield* kvm_handle_hva_range(kvm, { start, end, on_lock: kvm_mmu_invalidate_end });
     yield* change_mn_active(kvm, -1);
   },
@@ -155,6 +159,19 @@ export const kvm_mmu_notifier_release = fn(function* kvm_mmu_notifier_release(
   yield* kvm_flush_shadow_all(kvm);
   yield* srcu_read_unlock(kvm.srcu, idx);
 });
+
+/** kvm_mmu_notifier_ops: what KVM registers with the process (kvm_init_mmu_notifier()). */
+export function kvm_mmu_notifier_ops(kvm: Kvm): MmuNotifierOps {
+  return Object.freeze({
+    release: () => kvm_mmu_notifier_release(kvm),
+    *invalidate_range_start(_mn, { start, end }) {
+      yield* kvm_mmu_notifier_invalidate_range_start(kvm, start, end);
+      return true;
+    },
+    invalidate_range_end: (_mn, { start, end }) =>
+      kvm_mmu_notifier_invalidate_range_end(kvm, start, end),
+  } satisfies MmuNotifierOps);
+}
 
 /** May a thread that runs in `current_mm` use the virtual machine? Its threads keep the process's mm_users. */
 export const kvm_may_run = fn(

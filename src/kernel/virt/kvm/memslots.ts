@@ -11,6 +11,7 @@ import {
 } from '../../../machine/ops/locks.ts';
 import { READ_ONCE, store_word } from '../../../machine/ops/memory.ts';
 import { AGAIN, retry } from '../../../machine/ops/retry.ts';
+import type { GfnRange } from '../../../machine/ops/secondary.ts';
 import { synchronize_srcu } from '../../kernel/srcu.ts';
 import { PAGE_SIZE } from '../../mm/layout.ts';
 import type { Kvm, Memslot, Memslots } from './types.ts';
@@ -58,15 +59,19 @@ export function gfn_to_hva_memslot({ base_gfn, userspace_addr }: Memslot, gfn: n
   return userspace_addr + (gfn - base_gfn) * PAGE_SIZE;
 }
 
-/** The guest frames [start, end) of a slot that host addresses [from, to) back, or null if there are none. */
-export function hva_range_to_gfns(
-  { base_gfn, npages, userspace_addr }: Memslot,
-  from: number,
-  to: number,
-): { readonly start: number; readonly end: number } | null {
-  const first = Math.max(0, Math.floor((from - userspace_addr) / PAGE_SIZE));
-  const last = Math.min(npages, Math.ceil((to - userspace_addr) / PAGE_SIZE));
-  return first < last ? { start: base_gfn + first, end: base_gfn + last } : null;
+/** The guest frames that host addresses [from, to) back. */
+export function hva_range_to_gfns(slots: Memslots, from: number, to: number): GfnRange[] {
+  return slots.flatMap(({ base_gfn, npages, userspace_addr }) => {
+    const first = Math.max(0, Math.floor((from - userspace_addr) / PAGE_SIZE));
+    const last = Math.min(npages, Math.ceil((to - userspace_addr) / PAGE_SIZE));
+    return first < last ? [{ start: base_gfn + first, end: base_gfn + last }] : [];
+  });
+}
+
+/** The same for checks, by the set of slots that is current. No step. */
+export function hva_range_to_gfns_now(kvm: Kvm, from: number, to: number): GfnRange[] {
+  const current = kvm.machine.memory.load(kvm.memslots);
+  return hva_range_to_gfns(kvm.memslot_sets[current] ?? [], from, to);
 }
 
 /** Is there a slot that may not be used any more? Whoever finds one tries again: it will be gone. */

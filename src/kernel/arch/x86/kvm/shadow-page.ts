@@ -101,10 +101,10 @@ export function new_shadow_vm(
   const links = masks_of(kind).present;
   const entries = Object.entries(mappings);
   const first = Object.fromEntries(entries.map(([place, it]) => [place, initial_spte(kind, it)]));
-  const all = { ...options, tables, memslots, links, mapped: first };
-  const kvm = new_vm(machine, mm, name, mmu, all);
   const mapped = entries.filter(([, { level = 0 }]) => level === 0).map(([place]) => Number(place));
   const places = [...mapped, ...(options.tables_for ?? [])];
+  const all = { ...options, tables, memslots, links, mapped: first, gfns: places };
+  const kvm = new_vm(machine, mm, name, mmu, all);
   const gfnOf = new Map(places.map((place) => [place, place]));
   for (const [gfn, list] of Object.entries(shadowed)) {
     for (const place of list) gfnOf.set(place, Number(gfn));

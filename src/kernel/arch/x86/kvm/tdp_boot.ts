@@ -1,8 +1,10 @@
 import type { Machine } from '../../../../machine/machine.ts';
 import type { Page } from '../../../../machine/memory.ts';
 import { stageNamed } from '../../../../machine/stages.ts';
+import { new_mmu_notifier, registered } from '../../../mm/mmu_notifier-boot.ts';
 import type { Mm } from '../../../mm/types.ts';
 import { new_vm } from '../../../virt/kvm/boot.ts';
+import { kvm_mmu_notifier_ops } from '../../../virt/kvm/kvm_main.ts';
 import type { Kvm, Memslots } from '../../../virt/kvm/types.ts';
 import { SPTE_MASKS } from '../../../../arch/kvm-spte-masks.ts';
 import { tdp_mmu } from './tdp_mmu_host.ts';
@@ -57,7 +59,17 @@ type InitialSptes = NonNullable<Parameters<typeof new_vm>[4]['mapped']>;
 /** The first of `arch.seconds`. */
 const TABLES = Object.keys(SPTE_MASKS)[0] as string;
 
-/** A virtual machine whose guest faults on the pages of `mm`: guest frame n is the page at n * PAGE_SIZE there. */
+/**
+ * A virtual machine whose guest faults on the pages of `mm`: guest frame n is the page at n * PAGE_SIZE there.
+ * With CONFIG_MMU_NOTIFIER it is registered with `mm`.
+ */
 export function new_host_vm(machine: Machine, mm: Mm, options: Partial<TdpVmOptions> = {}): Kvm {
-  return new_tdp_vm(machine, mm, 'kvm', { vcpus: ['CPU0'], tables_for: [0], ...options });
+  const kvm = new_tdp_vm(machine, mm, 'kvm', { vcpus: ['CPU0'], tables_for: [0], ...options });
+  if (mm.notifiers) {
+    registered(
+      machine,
+      new_mmu_notifier(machine, mm, 'kvm->mmu_notifier', kvm_mmu_notifier_ops(kvm)),
+    );
+  }
+  return kvm;
 }

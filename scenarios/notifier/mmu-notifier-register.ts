@@ -74,7 +74,7 @@ export default scenario<State>('mmu-notifier-register', {
 
   variants: {
     'all locks': safe({ shows: ['N2', 'N4'] }),
-    'mmap_lock only': fails(['property', 'stale-translation'], {
+    'mmap_lock only': fails(['stale-translation', 'property'], {
       shows: ['N2'],
       patches: [
         patch(mm_take_all_locks, function* (mm) {

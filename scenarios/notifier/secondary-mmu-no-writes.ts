@@ -38,6 +38,7 @@ import {
   pmd_off,
   registered,
   shadow_fault,
+  shadow_fault_once,
   shadow_invalidate_range_start,
   shadow_ops,
   try_to_merge_one_page,
@@ -79,10 +80,10 @@ function of_file(m: Machine): State {
   return mapped(m, X);
 }
 
-/** The device stores. Where its tables do not let it, it faults, once. */
+/** The device stores. Where its tables do not let it, it faults, and tries once. */
 const stores = fn(function* stores({ kvm }: State): Steps<boolean> {
   if (yield* device_store(kvm, ADDR, 100n)) return true;
-  if (!(yield* shadow_fault(kvm, ADDR, FOLL_WRITE))) return false;
+  if ((yield* shadow_fault_once(kvm, ADDR, FOLL_WRITE)) !== true) return false;
   return yield* device_store(kvm, ADDR, 100n);
 });
 
@@ -133,7 +134,7 @@ const MERGE = {
 const FORK_SHARED = {
   run: {
     *CPU0({ kvm }: State) {
-      yield* shadow_fault(kvm, ADDR, FOLL_WRITE);
+      yield* shadow_fault_once(kvm, ADDR, FOLL_WRITE);
       return yield* device_store(kvm, ADDR, 100n);
     },
     CPU1: ({ mm, child }: State) => dup_mmap(child, mm, ADDR, PAGE_SIZE, { is_cow: false }),

@@ -137,6 +137,7 @@ export * from './drivers/sva.ts';
 export * from './drivers/xpmem.ts';
 export * from './virt/kvm/emulate.ts';
 export * from './virt/kvm/steal-time.ts';
+export * from './virt/kvm/aging.ts';
 export * from './virt/kvm/boot.ts';
 export * from './virt/kvm/fault.ts';
 export * from './virt/kvm/kvm_main.ts';

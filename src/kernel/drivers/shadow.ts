@@ -120,17 +120,45 @@ export const shadow_release = fn(function* shadow_release(shadow: Shadow): Steps
   yield* spin_unlock(shadow.mmu_lock);
 });
 
+/** Takes the accessed mark. True: it was there. */
+const take_mark = fn(
+  function* take_mark(shadow: Shadow, addr: number): Steps<boolean> {
+    yield* spin_lock(shadow.mmu_lock);
+    const spte = yield* get_spte(shadow, addr);
+    const young = spte.accessed === true && (yield* test_and_clear_spte_young(shadow, addr, spte));
+    yield* spin_unlock(shadow.mmu_lock);
+    return young;
+  },
+  { hidden: true, onBehalf: true },
+);
+
 /** Was a page of the range used? Under the primary MMU's page-table lock. */
 export const shadow_clear_flush_young = fn(function* shadow_clear_flush_young(
   shadow: Shadow,
   start: number,
 ): Steps<boolean> {
-  yield* spin_lock(shadow.mmu_lock);
-  const spte = yield* get_spte(shadow, start);
-  const young = spte.accessed === true && (yield* test_and_clear_spte_young(shadow, start, spte));
-  yield* spin_unlock(shadow.mmu_lock);
+  const young = yield* take_mark(shadow, start);
   if (young) yield* flush_secondary_tlb(shadow);
   return young;
+});
+
+/** The same without the flush. */
+export const shadow_clear_young = fn(function* shadow_clear_young(
+  shadow: Shadow,
+  start: number,
+): Steps<boolean> {
+  return yield* take_mark(shadow, start);
+});
+
+/** The same without taking anything. */
+export const shadow_test_young = fn(function* shadow_test_young(
+  shadow: Shadow,
+  addr: number,
+): Steps<boolean> {
+  yield* spin_lock(shadow.mmu_lock);
+  const spte = yield* get_spte(shadow, addr);
+  yield* spin_unlock(shadow.mmu_lock);
+  return spte.accessed === true;
 });
 
 export function shadow_ops(shadow: Shadow): MmuNotifierOps {
@@ -140,6 +168,8 @@ export function shadow_ops(shadow: Shadow): MmuNotifierOps {
       shadow_invalidate_range_start(shadow, range),
     invalidate_range_end: () => shadow_invalidate_range_end(shadow),
     clear_flush_young: (_mn: MmuNotifier, start: number) => shadow_clear_flush_young(shadow, start),
+    clear_young: (_mn: MmuNotifier, start: number) => shadow_clear_young(shadow, start),
+    test_young: (_mn: MmuNotifier, addr: number) => shadow_test_young(shadow, addr),
   });
 }
 
@@ -191,13 +221,23 @@ export const shadow_fault = fn(function* shadow_fault(
   addr: number,
   flags: number = 0,
 ): Steps<boolean> {
-  return yield* retry(function* () {
+  return yield* retry(() => shadow_fault_once(shadow, addr, flags));
+});
+
+/** One attempt; AGAIN: something was invalidated meanwhile. An attempt that is given up leaves nothing behind. */
+export const shadow_fault_once = fn(
+  function* shadow_fault_once(
+    shadow: Shadow,
+    addr: number,
+    flags: number = 0,
+  ): Steps<boolean | typeof AGAIN> {
     const seq = yield* READ_ONCE(shadow.invalidate_seq);
     yield* smp_rmb();
     const page = yield* get_user_pages_unlocked(shadow.mm, addr, flags);
     return page ? yield* map_page(shadow, addr, page, seq, flags) : false;
-  });
-});
+  },
+  { hidden: true, onBehalf: true },
+);
 
 const atomic_inc = leaf(function* atomic_inc(word: Word): Steps<void> {
   yield* add_word(word, 1);

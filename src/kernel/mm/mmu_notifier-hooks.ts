@@ -2,6 +2,7 @@ import type { Steps } from '../../machine/op.ts';
 import {
   mmu_notifier_arch_invalidate_secondary_tlbs,
   mmu_notifier_clear_flush_young,
+  mmu_notifier_clear_young,
   mmu_notifier_invalidate_range_end,
   mmu_notifier_invalidate_range_start,
   mmu_notifier_release,
@@ -40,6 +41,11 @@ export function* secondary_mmus_released(mm: Mm): Steps<void> {
 /** mmu_notifier_clear_flush_young(). */
 export function* used_through_secondary(mm: Mm, start: number, end: number): Steps<boolean> {
   return mm.notifiers !== undefined && (yield* mmu_notifier_clear_flush_young(mm, start, end));
+}
+
+/** mmu_notifier_clear_young(). */
+export function* aged_through_secondary(mm: Mm, start: number, end: number): Steps<boolean> {
+  return mm.notifiers !== undefined && (yield* mmu_notifier_clear_young(mm, start, end));
 }
 
 /** mmu_notifier_arch_invalidate_secondary_tlbs(). */

@@ -27,6 +27,7 @@ import {
   new_mmu_notifier,
   new_page,
   new_shadow,
+  notifiers_of,
   pin_mm,
   shadow_ops,
   shadow_release,
@@ -43,6 +44,8 @@ interface State {
   readonly mn: MmuNotifier;
   /** References on the VM's file: two descriptors at first, and a VMA once it is mapped. */
   readonly f_count: Word;
+  /** How many have gone. */
+  readonly gone: Word;
 }
 
 /** Closes the file; the last one destroys the VM. */
@@ -60,7 +63,8 @@ export default scenario<State>('mmu-notifier-mm-users', {
     const mm = new_mm(m, 'mm', { [ADDR]: X }, { on: [], close });
     const shadow = new_shadow(m, mm, 'kvm', { mapped: { [ADDR]: X } });
     const mn = new_mmu_notifier(m, mm, 'kvm->mmu_notifier', shadow_ops(shadow));
-    const state = { mm, X, mn, f_count: m.memory.variable('file->f_count', 2) };
+    const word = (name: string, value: number): Word => m.memory.variable(name, value);
+    const state = { mm, X, mn, f_count: word('file->f_count', 2), gone: word('gone', 0) };
     return state;
   },
 
@@ -71,12 +75,19 @@ export default scenario<State>('mmu-notifier-mm-users', {
       yield* fetch_add(s.f_count, 1); // mmap() of a vCPU
       yield* mmput(s.mm); // exit_mm()
       yield* fput(s); // exit_files()
+      yield* fetch_add(s.gone, 1);
     },
     // Has got the other descriptor, closes it, and needs the memory.
     *CPU1(s) {
       yield* fput(s);
       yield* spin_until([s.mm.kernel.folio(s.X)._refcount], (count) => count === 0);
+      yield* fetch_add(s.gone, 1);
     },
+  },
+
+  always: {
+    'when both have gone, so has the mm_struct': (v) =>
+      v.read(v.s.gone) < 2 || v.freed(notifiers_of(v.s.mm).mm_struct.object),
   },
 
   sometimes: {

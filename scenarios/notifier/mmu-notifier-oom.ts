@@ -195,12 +195,18 @@ export default scenario<State>('mmu-notifier-oom', {
     undone: safe(UNDO),
     'reaped, kvm faults': safe(KVM_FAULTS),
     'reaped, the mirror faults': safe(MIRROR_FAULTS),
-    'reaped, nobody is told': fails('stale-translation', { ...KVM_FAULTS, patches: NOT_TOLD }),
-    'refused, taken all the same': fails('stale-translation', {
+    'reaped, nobody is told': fails(['stale-translation', 'property'], {
+      ...KVM_FAULTS,
+      patches: NOT_TOLD,
+    }),
+    'refused, taken all the same': fails(['stale-translation', 'property'], {
       ...MIRROR_FAULTS,
       patches: [TAKEN_ALL_THE_SAME],
     }),
     // A start without an end: the count never comes down, and every fault tries again.
-    'not undone': fails('livelock', { ...UNDO, patches: [patch(mn_hlist_undo, nop)] }),
+    'not undone': fails(['livelock', 'property'], {
+      ...UNDO,
+      patches: [patch(mn_hlist_undo, nop)],
+    }),
   },
 });

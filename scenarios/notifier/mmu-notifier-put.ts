@@ -160,7 +160,7 @@ export default scenario<State>('mmu-notifier-put', {
       without: ['the SRCU grace period in mmu_notifier_put()'],
     }),
     'walk, left to release()': fails(
-      'stale-translation',
+      ['stale-translation', 'property'],
       walked(({ mn }) => mmu_notifier_put(mn)),
     ),
     exit: safe(EXIT),

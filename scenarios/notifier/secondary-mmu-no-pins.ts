@@ -19,12 +19,15 @@ import {
   PAGE_SIZE,
   clear_spte,
   collapse_huge_page,
+  detach_page_table,
   do_wp_page,
   flush_secondary_tlb,
+  folio_put,
+  folio_remove_rmap_pte,
   madvise_dontneed,
   migrate_folio,
-  mmu_notifier_invalidate_range_end,
-  mmu_notifier_invalidate_range_start,
+  __mmu_notifier_invalidate_range_end,
+  __mmu_notifier_invalidate_range_start,
   mprotect,
   munmap,
   new_file,
@@ -34,13 +37,19 @@ import {
   new_page_of_file,
   new_shadow,
   pmd_off,
+  pte_free_defer,
   registered,
+  replace_page,
+  retract_page_table,
+  retract_page_tables,
   shadow_fault,
   shadow_invalidate_range_start,
   shadow_ops,
   shrink_folio_list,
   spin_lock,
   spin_unlock,
+  truncate_inode_folio,
+  unmap_mapping_folio,
   type Mm,
   type Page,
   type Pmdp,
@@ -54,30 +63,44 @@ interface State {
   readonly X: Page;
   readonly pmdp: Pmdp;
   readonly kvm: Shadow;
+  /** What can be done to a page of a file only. */
   readonly move: () => Steps<unknown>;
+  readonly truncate: () => Steps<unknown>;
+  /** The page that KSM puts in the place of X. */
+  readonly K: Page;
 }
 
-function state(m: Machine, mm: Mm, X: Page, move: () => Steps<unknown>): State {
+type OfFile = Pick<State, 'move' | 'truncate'>;
+
+function state(
+  m: Machine,
+  mm: Mm,
+  X: Page,
+  of: OfFile = { move: nothing, truncate: nothing },
+): State {
   const kvm = new_shadow(m, mm, 'kvm', { mapped: { [ADDR]: X } });
   registered(m, new_mmu_notifier(m, mm, 'kvm->mmu_notifier', shadow_ops(kvm)));
-  return { mm, X, kvm, pmdp: pmd_off(m, mm, ADDR), move };
+  return { mm, X, kvm, pmdp: pmd_off(m, mm, ADDR), ...of, K: new_page(m, 'K', 1) };
 }
 
 function* nothing(): Steps<void> {
-  // an anonymous page is not moved here
+  // an anonymous page has no file
 }
 
 /** An anonymous page of this process; `shared`: of another one as well, so it is copied when it is written to. */
 function anonymous(m: Machine, shared = false): State {
   const X = new_page(m, 'X', shared ? 1 : 0);
-  return state(m, new_mm(m, 'mm', { [ADDR]: X }, { on: [], writable: !shared }), X, nothing);
+  return state(m, new_mm(m, 'mm', { [ADDR]: X }, { on: [], writable: !shared }), X);
 }
 
 function of_file(m: Machine): State {
   const file = new_file(m, 'F', { shmem: false });
   const X = new_page_of_file(m, 'X', file);
   const mm = new_mm(m, 'mm', { [ADDR]: X }, { on: [], rwsem: file.i_mmap_rwsem });
-  return state(m, mm, X, () => migrate_folio(mm, file, X));
+  return state(m, mm, X, {
+    move: () => migrate_folio(mm, file, X),
+    truncate: () => truncate_inode_folio(mm, file, X),
+  });
 }
 
 /** The device faults meanwhile. */
@@ -89,6 +112,29 @@ const MADVISE = against(({ mm }) => madvise_dontneed(mm, ADDR, PAGE_SIZE));
 const MUNMAP = against(({ mm }) => munmap(mm, ADDR, PAGE_SIZE));
 const RECLAIM = { setup: of_file, ...against(({ mm, X }) => shrink_folio_list(mm, X)) };
 const MIGRATE = { setup: of_file, ...against(({ move }) => move()) };
+const TRUNCATE = { setup: of_file, ...against(({ truncate }) => truncate()) };
+
+/** Of a table that is retracted nothing is mapped any more: who has unmapped it has told. */
+const RETRACT = {
+  setup: of_file,
+  ...against(function* ({ mm, X }) {
+    yield* unmap_mapping_folio(mm, X);
+    yield* retract_page_tables(mm, ADDR);
+  }),
+};
+
+/** Not so where the table goes first, with what it maps (collapse_pte_mapped_thp()); X is given back later. */
+const RETRACT_MAPPED = {
+  setup: of_file,
+  ...against(function* ({ mm, X, truncate }) {
+    yield* retract_page_tables(mm, ADDR);
+    yield* folio_remove_rmap_pte(mm, X);
+    yield* folio_put(X);
+    yield* truncate();
+  }),
+};
+
+const KSM = against(({ mm, pmdp, K }) => replace_page(mm, pmdp, ADDR, K));
 const MPROTECT = against(({ mm, pmdp }) =>
   mprotect(mm, pmdp, ADDR, { writable: true }, { writable: false }),
 );
@@ -116,15 +162,36 @@ const dropped_by = (drop: (s: State) => Steps<void>) => ({
   run: { CPU0: drop, CPU1: MADVISE.run.CPU1 },
 });
 
-/** The hooks are not there. */
+/** The hooks are there, and nobody is told. */
 const NOT_TOLD = [
-  patch(mmu_notifier_invalidate_range_start, function* () {
+  patch(__mmu_notifier_invalidate_range_start, function* () {
     return true;
   }),
-  patch(mmu_notifier_invalidate_range_end, nop),
+  patch(__mmu_notifier_invalidate_range_end, nop),
 ];
 
-const FAULTING = ['madvise', 'munmap', 'reclaim', 'migrate', 'mprotect', 'collapse', 'copy'];
+/** Only the bracket of the retraction is missing. */
+const TABLE_NOT_TOLD = [
+  patch(retract_page_table, function* (mm, addr, pmdp) {
+    const pgtable = yield* detach_page_table(mm, addr, pmdp);
+    if (pgtable) yield* pte_free_defer(mm, pgtable);
+  }),
+];
+
+const FAULTING = [
+  'madvise',
+  'munmap',
+  'reclaim',
+  'migrate',
+  'truncate',
+  'retract',
+  'retract, table not told',
+  'retract, still mapped',
+  'ksm',
+  'mprotect',
+  'collapse',
+  'copy',
+];
 
 export default scenario<State>('secondary-mmu-no-pins', {
   machine: x86_64({ cpus: 2 }),
@@ -142,6 +209,11 @@ export default scenario<State>('secondary-mmu-no-pins', {
     munmap: safe(MUNMAP),
     reclaim: safe(RECLAIM),
     migrate: safe(MIGRATE),
+    truncate: safe(TRUNCATE),
+    retract: safe(RETRACT),
+    'retract, table not told': safe({ ...RETRACT, patches: TABLE_NOT_TOLD }),
+    'retract, still mapped': safe(RETRACT_MAPPED),
+    ksm: safe(KSM),
     mprotect: safe(MPROTECT),
     collapse: safe(COLLAPSE),
     copy: safe(COPY),
@@ -149,6 +221,12 @@ export default scenario<State>('secondary-mmu-no-pins', {
     'munmap, not told': fails('stale-translation', { ...MUNMAP, patches: NOT_TOLD }),
     'reclaim, not told': fails('stale-translation', { ...RECLAIM, patches: NOT_TOLD }),
     'migrate, not told': fails('stale-translation', { ...MIGRATE, patches: NOT_TOLD }),
+    'truncate, not told': fails('stale-translation', { ...TRUNCATE, patches: NOT_TOLD }),
+    'retract, still mapped, not told': fails(['stale-translation', 'property'], {
+      ...RETRACT_MAPPED,
+      patches: TABLE_NOT_TOLD,
+    }),
+    'ksm, not told': fails('stale-translation', { ...KSM, patches: NOT_TOLD }),
     'collapse, not told': fails('stale-translation', { ...COLLAPSE, patches: NOT_TOLD }),
     'dropped, flushed under the lock': safe(dropped_by(drops)),
     // Anywhere else it may not: the method finds the entry gone, and waits for nobody.

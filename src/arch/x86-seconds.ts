@@ -1,5 +1,6 @@
 import type { ArchDescriptor, SecondStage } from '../machine/arch.ts';
 import { ept_tables } from './ept.ts';
+import { spteNotes } from './kvm-spte-notes.ts';
 import { npt_tables } from './npt.ts';
 import { machineOf } from './table-kind.ts';
 
@@ -27,5 +28,9 @@ export function x86_seconds(own: ArchDescriptor, rest: Rest): readonly SecondSta
     },
   };
   const shadow: SecondStage = { ...own, name: 'shadow', title: `shadow tables, as ${own.title}` };
-  return Object.freeze([ept, without, machineOf(npt_tables, rest), shadow]);
+  return Object.freeze([ept, without, machineOf(npt_tables, rest), shadow].map(withNotes));
+}
+
+function withNotes(kind: SecondStage): SecondStage {
+  return { ...kind, notes: (level, bits) => spteNotes(kind, level, bits) };
 }

@@ -94,7 +94,13 @@ export function sameValue(asked: string, comment: string | null): boolean {
   if (comment === null) return false;
   const want = normalised(asked);
   const have = normalised(comment);
-  return want === have || (want === 'NULL' && have === 'none') || namesAll(asked, [comment], want);
+  if (want === have || begins(have, want) || (want === 'NULL' && have === 'none')) return true;
+  return namesAll(asked, [comment], want);
+}
+
+/** `-> X` is found in `-> X, W A D`, and `true` in `true: -> X`: whoever asks need not name every mark. */
+function begins(have: string, want: string): boolean {
+  return want !== '' && have.startsWith(want) && /^(?:, |: )/.test(have.slice(want.length));
 }
 
 /** `KVM_VCPU_PREEMPTED` is found in `KVM_VCPU_PREEMPTED | KVM_VCPU_FLUSH_TLB`. */

@@ -1,4 +1,5 @@
 import { renderDiagram, type DiagramOptions } from '../report/diagram.ts';
+import { waitingLines } from '../report/waiting.ts';
 import { followedJson, renderFollowed } from '../report/follow.ts';
 import { runJson, toJson } from '../report/json.ts';
 import { renderHtml } from '../report/html.ts';
@@ -123,14 +124,15 @@ function folded(text: string, { width }: RenderOptions): string {
 
 function replayText(replayed: Replayed, options: RenderOptions): string {
   const { scenario, variant, run, followed, before } = replayed;
-  const { violation, waiting } = run;
+  const { violation } = run;
+  const waiting = waitingLines(run);
   if (followed) return `${renderFollowed(run, followed, diagramOptions(options))}\n`;
   const kind = violation ? painter(options.colored).bad(violation.kind) : 'no violation';
   const lines = [
     `${scenario} / ${variant}: ${kind}`,
     ...(violation ? ['', fold(violation.message, options.width)] : []),
     renderDiagram(run, diagramOptions(options)).trimEnd(),
-    ...(waiting.length > 0 ? ['', ...waiting.map((line) => folded(`${line}.`, options))] : []),
+    ...(waiting.length > 0 ? ['', ...waiting.map((line) => folded(line, options))] : []),
     ...(before === null ? [] : ['', ...minimality(replayed, options.width)]),
   ];
   // The diagram is framed by blank lines, so that it can be selected and pasted.

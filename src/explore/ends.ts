@@ -2,7 +2,7 @@ import type { Actor } from '../machine/actor.ts';
 import type { TrieNode } from '../machine/coroutine.ts';
 import { TASK, isOut, type Cpu } from '../machine/cpu.ts';
 import type { ActorResult } from '../machine/machine.ts';
-import { isByChance, isRetry } from '../machine/ops/retry.ts';
+import { isByChance, isRetry, retriedWords } from '../machine/ops/retry.ts';
 import type { Violation } from '../machine/violation.ts';
 import type { Run, RunEnding } from './run.ts';
 
@@ -59,10 +59,13 @@ function livelock(blocked: readonly Waiting[], loops: readonly Waiting[]): Viola
 }
 
 interface Waiting {
+  readonly index: number;
   readonly name: string;
   readonly what: string;
   /** It goes round a loop. */
   readonly retries: boolean;
+  /** All the words of which a change would make it do something else; `what` names some. */
+  readonly words: readonly string[];
 }
 
 /** Every actor that cannot go on although it has not finished, and what it waits for. */
@@ -80,7 +83,8 @@ export function waiting(run: Run): Waiting[] {
       ? withoutCpu(run, cpu, who)
       : (node.op.def.waitsFor?.(machine, who, node.op.args) ?? node.op.def.name);
     const retries = !paused && isRetry(node.op.def) && !isByChance(node.op);
-    list.push({ name: who.name, what: reason, retries });
+    const words = retries ? retriedWords(machine, who, node.op) : [];
+    list.push({ index, name: who.name, what: reason, retries, words });
   });
   return list;
 }

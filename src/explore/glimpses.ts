@@ -20,11 +20,12 @@ export interface Glimpse {
   readonly message: string;
 }
 
-/** One access, with what the cell says behind it. */
+/** One access, with what the cell says before and behind it. */
 interface Access {
   readonly step: number;
   readonly cell: Cell;
   readonly kind: number;
+  readonly before: number;
   readonly after: number;
 }
 
@@ -51,8 +52,9 @@ function accessesOf(run: Run): Access[] {
     const cell = cells.cell[at] as Cell;
     const kind = cells.kind[at] as number;
     const after = next.get(cell) ?? cells.peek(cell);
-    list[at] = { step: cells.event[at] as number, cell, kind, after };
-    if (kind !== READ) next.set(cell, cells.old[at] as number);
+    const before = kind === READ ? after : (cells.old[at] as number);
+    list[at] = { step: cells.event[at] as number, cell, kind, before, after };
+    next.set(cell, before);
   }
   return list;
 }
@@ -68,12 +70,13 @@ function glimpseOf(
   const passing = undoneBy(run, accesses, round, end);
   if (passing.size === 0) return null;
   for (let at = startAt[end] as number; at < accesses.length; at++) {
-    const { step, cell, kind } = accesses[at] as Access;
+    const { step, cell, kind, before } = accesses[at] as Access;
     if (step > end && actorAt[step] === who) return null; // he goes on
-    if (!passing.has(cell) || kind === UPDATE || !hasLooked(run, step)) continue;
+    const undone = kind === UPDATE ? undefined : passing.get(cell);
+    if (!undone || !isTold(run, step, before, undone)) continue;
     if (wouldEndTheWait(run, accesses, round, step)) continue;
     const other = machine.actor(actorAt[step] as number).name;
-    const name = passing.get(cell) as string;
+    const { name } = undone;
     return {
       step,
       message: `${machine.actor(who).name} changes ${name} for a moment in each round of a loop, and ${other} looks at it: whether a further round would have met ${other} was not tried`,
@@ -82,31 +85,41 @@ function glimpseOf(
   return null;
 }
 
-/** The words that the round has had at another value for a while than it leaves them with. */
+/** A word that the round changes for a moment, and how far it is off then from what the round leaves there. */
+interface Undone {
+  readonly name: string;
+  readonly off: readonly number[];
+}
+
 function undoneBy(
   run: Run,
   accesses: readonly Access[],
   { since }: WaitingRound,
   end: number,
-): Map<Cell, string> {
+): Map<Cell, Undone> {
   const { actorAt, startAt, machine } = run;
-  const values = new Map<Cell, Set<number>>();
+  const values = new Map<Cell, readonly number[]>();
   for (let at = startAt[since + 1] as number; at < (startAt[end] as number); at++) {
     const { step, cell, kind, after } = accesses[at] as Access;
     if (actorAt[step] !== actorAt[end] || kind === READ) continue;
-    values.set(cell, (values.get(cell) ?? new Set()).add(after));
+    values.set(cell, [...(values.get(cell) ?? []), after]);
   }
-  const named = new Map<Cell, string>();
+  const undone = new Map<Cell, Undone>();
   for (const { cell, name } of machine.memory.everyWord()) {
-    if ((values.get(cell)?.size ?? 0) > 1) named.set(cell, name);
+    const own = values.get(cell) ?? [];
+    const off = own.map((value) => value - (own.at(-1) as number)).filter((by) => by !== 0);
+    if (off.length > 0) undone.set(cell, { name, off });
   }
-  return named;
+  return undone;
 }
 
-/** Has the step learned what it found? Who only waits for a lock is let in later, and knows nothing. */
-function hasLooked({ machine }: Run, step: number): boolean {
+/** Would the step have been told something else? Who only waits for a lock is let in later, and knows nothing. */
+function isTold({ machine }: Run, step: number, found: number, { off }: Undone): boolean {
   const { nodeAt, valueAt } = machine.history as History;
-  return valueAt[step] !== undefined && nodeAt[step]?.op?.def.learns !== 'nothing';
+  const op = nodeAt[step]?.op;
+  if (!op || valueAt[step] === undefined || op.def.learns === 'nothing') return false;
+  const tells = (value: number): unknown => (op.def.tells ? op.def.tells(op.args, value) : value);
+  return off.some((by) => tells(found + by) !== tells(found));
 }
 
 /** Has anything ended the wait that is not there because of the look? Then a round is tried that comes before it. */

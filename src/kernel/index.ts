@@ -68,6 +68,7 @@ export * from './mm/gup.ts';
 export * from './mm/gup-folio.ts';
 export * from './mm/gup-slow.ts';
 export * from './mm/anon-share.ts';
+export * from './mm/ksm.ts';
 export * from './mm/migrate.ts';
 export * from './mm/truncate.ts';
 export * from './mm/tlb-batched.ts';

@@ -32,6 +32,8 @@ export interface ArchDescriptor {
   readonly flush: Shootdown;
   /** The kinds of tables that a hypervisor on such a machine gives to its guests (`machine/stages.ts`). */
   readonly seconds?: readonly SecondStage[];
+  /** What an entry that a hypervisor has made says to it; null if it maps nothing, or is not of its tables. */
+  readonly notes?: (level: number, bits: bigint) => EntryNotes | null;
   /** Kernel configuration that the architecture's kernels are built with. */
   readonly config: KernelConfig;
   /** Values of configuration keys that such a kernel cannot have, with the reason. */
@@ -41,8 +43,25 @@ export interface ArchDescriptor {
 /** Tables that a hypervisor makes: what hardware and software need to know of their entries. */
 export type SecondStage = Pick<
   ArchDescriptor,
-  'name' | 'title' | 'levels' | 'hardware' | 'decode' | 'none' | 'table' | 'leaf' | 'change'
+  | 'name'
+  | 'title'
+  | 'levels'
+  | 'hardware'
+  | 'decode'
+  | 'none'
+  | 'table'
+  | 'leaf'
+  | 'change'
+  | 'notes'
 >;
+
+/** What software reads in an entry that maps something, whether hardware may use it now or not. */
+export interface EntryNotes {
+  /** Page frame number of the page or table. */
+  readonly frame: number;
+  /** Permissions and marks of an entry that maps a page, each a word; none of a table's. */
+  readonly marks: string;
+}
 
 /**
  * By an interrupt that they must take, or without their help: arm64's TLBI, powerpc's tlbie, s390's IDTE, a

@@ -1,5 +1,6 @@
 import { EngineFault } from '../base/errors.ts';
 import type { Cell, Cells, Reader } from './cells.ts';
+import { PAGE_SIZE } from './memory.ts';
 
 /**
  * Hardware that walks page tables and caches what it finds: a processor, the guest that a processor runs under a
@@ -11,6 +12,8 @@ export interface Walker {
   readonly name: string;
   /** Which kind of tables it walks: see stages.ts. */
   readonly stage: number;
+  /** It translates a guest's physical addresses, which people call by their frame numbers. */
+  readonly gfns: boolean;
   readonly virtual: boolean;
   /** 1: the host has taken the virtual CPU off its processor; nothing of it executes. */
   readonly out: Cell;
@@ -47,11 +50,23 @@ export interface Cpu extends Walker {
 
 export const TASK = 0;
 
-export function makeWalker(cells: Cells, index: number, name: string, stage: number): Walker {
+/** An address that it translates, as people say it: `0x1000`, `gfn 1`. */
+export function addressText({ gfns }: Walker, address: number): string {
+  return gfns ? `gfn ${Math.floor(address / PAGE_SIZE)}` : `0x${address.toString(16)}`;
+}
+
+export function makeWalker(
+  cells: Cells,
+  index: number,
+  name: string,
+  stage: number,
+  gfns: boolean = false,
+): Walker {
   return {
     index,
     name,
     stage,
+    gfns,
     virtual: false,
     out: cells.allocate(),
     root: cells.allocate(),

@@ -31,6 +31,8 @@ export interface FnOptions<A extends readonly unknown[], V> {
   readonly protects?: Protection<A, V>;
   /** Ends a section that a protection opens, and does nothing where that was taken away. */
   readonly closes?: Section;
+  /** What its caller is told by `false`, a remark in diagrams: `invalidate_range_start() returns -EAGAIN`. */
+  readonly refusal?: string;
   /** Protects for its caller: what it waits for is what its caller waits for. */
   readonly onBehalf?: boolean;
 }

@@ -59,6 +59,8 @@ export interface Sanitizer {
   entryRead?(machine: Machine, who: Actor, word: Word): void;
   /** A word of a page table was stored to by somebody who was not told what it replaced. */
   entryReplaced?(machine: Machine, who: Actor, word: Word, before: Entry, after: Entry): void;
+  /** A word of a page table says something else than before, whoever was told what. */
+  entryChanged?(machine: Machine, who: Actor, word: Word, before: Entry, after: Entry): void;
   /** A word of a page table was stored. */
   entryStored?(machine: Machine, who: Actor, address: number): void;
   /** A word of a frame that is no page table was stored. */
@@ -206,8 +208,8 @@ export class Machine {
   }
 
   /** A guest or a device that walks tables of the kind `stage` (stages.ts). Before the first step only. */
-  addWalker(name: string, stage: number): Walker {
-    const walker = makeWalker(this.cells, this.walkers.length, name, stage);
+  addWalker(name: string, stage: number, gfns: boolean = false): Walker {
+    const walker = makeWalker(this.cells, this.walkers.length, name, stage, gfns);
     this.walkers.push(walker);
     return walker;
   }
@@ -335,13 +337,13 @@ export class Machine {
     return own ?? (this.memory.halves as SplitWords).load(word, half);
   }
 
-  store(who: Actor, word: Word, value: number): void {
+  store(who: Actor, word: Word, value: number, remark?: () => string): void {
     refuseTable(word, this.levelOf(word.frame));
     if (!this.buffers?.has(who)) this.memory.store(word, value);
     else {
       refuseLarge(word, value);
       const act = (): void => this.memory.store(word, value);
-      this.buffers.issue(who, { name: 'store', word, value, act });
+      this.buffers.issue(who, { name: 'store', word, value, act, ...(remark ? { remark } : {}) });
     }
   }
 
@@ -409,20 +411,6 @@ export class Machine {
     if (!this.tracksLinks) return;
     if (before.table) this.cells.add(this.memory.info(before.frame).links, -1);
     if (after.table) this.cells.add(this.memory.info(after.frame).links, 1);
-  }
-
-  /** `-> pteA`, `-> X`, `none`: what an entry just read says. */
-  describeEntry(value: Entry, word?: Word): string {
-    const tagged = word && this.memory.nameTagged(word, value);
-    if (tagged !== undefined) return tagged;
-    if (value.present) {
-      return `-> ${this.memory.frames[value.frame]?.name ?? `frame ${value.frame}`}`;
-    }
-    if (value.none) return 'none';
-    const special = this.specialEntries.get(value.bits);
-    if (special !== undefined) return special;
-    const pointee = value.frame < 0 ? this.memory.frames[Number(value.bits)]?.name : undefined;
-    return pointee ? `-> ${pointee}` : `0x${value.bits.toString(16)}`;
   }
 
   /** The actor has taken its last step. A callback was one read-side section from its first to here. */

@@ -55,6 +55,8 @@ export interface OpDef<A extends readonly unknown[], V> {
    * their values: nothing that others could change, whether there are any, or that what was stored is still there.
    */
   readonly learns?: 'nothing' | 'sign' | 'stored';
+  /** What it tells of the value that it finds, if that is not the value itself. */
+  tells?(args: A, found: number): unknown;
   /** Of a step that has left a section: what the actor is inside of, if it is in that section again. */
   isBackIn?(machine: Machine, who: Actor, args: A): string | null;
   /** Not part of the protocol (a check of a sanitizer): hidden from diagrams unless it found something. */

@@ -49,6 +49,7 @@ export function withStages(own: ArchDescriptor): ArchDescriptor {
     table: (level, frame) => kind(level).table(level % STAGE, frame),
     leaf: (level, frame, permissions) => kind(level).leaf(level % STAGE, frame, permissions),
     change: (level, bits, marks) => kind(level).change(level % STAGE, bits, marks),
+    notes: (level, bits) => kind(level).notes?.(level % STAGE, bits) ?? null,
     hardware: {
       ...own.hardware,
       touch: (level, bits, access) => kind(level).hardware.touch(level % STAGE, bits, access),

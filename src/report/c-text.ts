@@ -30,7 +30,7 @@ function isArrow(argument: readonly Token[]): boolean {
   return argument[behind]?.text === '=>' || (argument[behind]?.text === ':' && behind > 1);
 }
 
-/** Leaves out `yield*`, casts, non-null marks and type arguments. */
+/** Leaves out `yield*`, casts, non-null marks, type arguments, and records behind other arguments. */
 function withoutTypes(tokens: readonly Token[]): Token[] {
   const kept: Token[] = [];
   for (let at = 0; at < tokens.length; at++) {
@@ -38,6 +38,10 @@ function withoutTypes(tokens: readonly Token[]): Token[] {
     const previous = kept.at(-1);
     if (token.text === 'yield') {
       if (tokens[at + 1]?.text === '*') at++;
+    } else if (token.text === 'Math' && tokens[at + 1]?.text === '.') {
+      at++; // min(), max(): the kernel has them by these names
+    } else if (token.text === ',' && tokens[at + 1]?.text === '{') {
+      at = closing(tokens, at + 1); // options are a record, as C has none
     } else if (isOperand(previous) && (token.text === 'as' || token.text === 'satisfies')) {
       at = typeEnd(tokens, at + 1) - 1;
     } else if (isOperand(previous) && token.text === '!' && !token.spaced) {
@@ -124,6 +128,7 @@ const AS_C: Readonly<Record<string, string>> = {
   '!==': '!=',
   null: 'NULL',
   undefined: 'NULL',
+  '??': '?:', // as GCC has it
 };
 
 function join(tokens: readonly Token[]): string {

@@ -2,6 +2,7 @@ import { renderDiagram } from './diagram.ts';
 import { renderError, type PrintableError } from './error-text.ts';
 import { counted } from './numbers.ts';
 import { prose, type Painter, type TextOptions } from './text-options.ts';
+import { waitingLines } from './waiting.ts';
 import { stoppedBy, withoutEffect } from './verdict.ts';
 import type { LimitHit, RunReport, VariantResult } from '../scenario/result.ts';
 
@@ -28,6 +29,7 @@ export function details(result: VariantResult, options: TextOptions): string[] {
 /** The body is meant to be selected and pasted. */
 function failure(result: VariantResult, run: RunReport, options: TextOptions): string {
   const { violation } = run;
+  const waiting = waitingLines(run);
   const kind = options.painter.bad(violation?.kind ?? 'violation');
   const minimal =
     run.minimal === 'global'
@@ -38,8 +40,8 @@ function failure(result: VariantResult, run: RunReport, options: TextOptions): s
     '',
     prose(violation?.message ?? '', options),
     paintFailing(renderDiagram(run, options), options.painter),
-    ...run.waiting.map((line) => prose(`${line}.`, options)),
-    ...(run.waiting.length > 0 ? [''] : []),
+    ...waiting.map((line) => prose(line, options)),
+    ...(waiting.length > 0 ? [''] : []),
     ...leftBehind(run, options).map((line) => prose(line, options)),
     prose(minimal, options),
     '',

@@ -54,6 +54,7 @@ export function runJson(run: RunReport, source: SourceLines): Record<string, unk
     switches: run.switches,
     minimal: run.minimal,
     waiting: run.waiting,
+    ...(run.retries ? { retries: run.retries } : {}),
     steps: withFlushes(run.steps, source).map((step) => stepJson(step, source)),
   };
 }
@@ -74,6 +75,7 @@ function stepJson(step: Step, source: SourceLines): Record<string, unknown> {
     ...(step.arrows ? { arrows: step.arrows } : {}),
     ...(step.changes?.length ? { diff: diffJson(step.changes) } : {}),
     ...(step.flushes === undefined ? {} : { flushes: step.flushes }),
+    ...(step.refusals ? { refusals: step.refusals } : {}),
     ...(ghost ? { check: true } : {}),
     ...(violation ? { violation: violation.kind } : {}),
   };

@@ -27,7 +27,7 @@ const WHOLE = 40;
 
 export function rowsOf(run: RunReport, detail: Detail, source: SourceLines): Row[] {
   const steps = withoutIdleFlushes(withFlushes(withMeetings(run.steps), source));
-  const visible = steps.filter((step) => !step.ghost || step.violation !== null);
+  const visible = steps.filter((step) => !step.ghost || step.violation !== null || step.refusals);
   const shown = inColumns(visible, run.columns);
   const whole = layOut(shown, () => true, source);
   if (detail === 'full' || (detail === 'auto' && whole.length <= WHOLE)) return whole;
@@ -63,6 +63,7 @@ const BROADCAST: ReadonlySet<string> = new Set([
  */
 function worthShowing(run: RunReport, step: Step): boolean {
   if (step.violation || step.meets || step.asked || TELLING.has(step.op)) return true;
+  if (step.holdsUp || step.refusals || isFailedAttempt(step)) return true;
   if (step.event) return step.flushes === undefined;
   const { violation } = run;
   if (!violation) return false;
@@ -74,9 +75,18 @@ function worthShowing(run: RunReport, step: Step): boolean {
   return own && (step.op === 'irq_save' || step.op === 'irq_restore' || step.op === 'rcu_nest');
 }
 
+/** Somebody was refused what he tried to take. */
+function isFailedAttempt({ op, comment }: Step): boolean {
+  return op === 'trylock' && comment === 'false';
+}
+
 /** Does the step clear an entry that led to the object? */
 function takesAway({ op, objects, comment }: Step, object: string): boolean {
-  return (op === 'xchg_entry' && objects.includes(object)) || comment === `${object} unlinked`;
+  if (op === 'xchg_entry' && objects.includes(object)) return true;
+  return (
+    comment?.includes(`${object} unlinked`) === true ||
+    comment?.includes(`${object} unmapped`) === true
+  );
 }
 
 function frameKey(step: Step, depth: number): string {
@@ -136,8 +146,12 @@ function layOut(
       thread.event = each.event;
     }
     const step = withoutHandler(thread, each);
-    if (isShown(step)) show(rows, thread, step, source);
-    else elide(rows, thread, step);
+    if (isShown(step)) {
+      if (!step.ghost || step.violation) show(rows, thread, step, source);
+      for (const refusal of step.refusals ?? []) {
+        rows.push(row(step, thread.base + step.frames.length, `[ ${refusal} ]`)); // R9
+      }
+    } else elide(rows, thread, step);
     if (!isBystander(step)) depths.set(step.column, thread.base + step.frames.length);
   }
   return rows.filter((each, at) => !isIdleElision(rows, each, at));
@@ -196,7 +210,7 @@ function show(rows: Row[], thread: Thread, step: Step, source: SourceLines): voi
   const failing = step.violation !== null;
   if (step.event !== null) {
     const depth = isBeginning(step) ? thread.base - 1 : thread.base;
-    const remark = failing || step.flushes !== undefined ? comment : null;
+    const remark = failing || isFlushWithNews(step) ? comment : null;
     rows.push({ ...row(step, depth, `<${step.event}>`, remark), failing });
     return;
   }
@@ -208,7 +222,20 @@ function show(rows: Row[], thread: Thread, step: Step, source: SourceLines): voi
     return;
   }
   const text = statementText(step, source);
-  rows.push({ ...row(step, thread.base + step.frames.length, text, comment), failing });
+  const remark = !failing && saysAlready(text, step) ? null : comment;
+  rows.push({ ...row(step, thread.base + step.frames.length, text, remark), failing });
+}
+
+function isFlushWithNews(step: Step): boolean {
+  return step.flushes !== undefined && !saysAlready(step.event ?? '', step);
+}
+
+const STORES: ReadonlySet<string> = new Set(['write', 'write_entry', 'xchg_entry']);
+
+/** `WRITE_ONCE(x, 1);` needs no remark that it stores 1. */
+function saysAlready(text: string, { op, comment, flushes }: Step): boolean {
+  if (!STORES.has(op) && flushes === undefined) return false;
+  return text.includes(`, ${comment})`) || (op === 'write' && /, -?\d+\);$/.test(text));
 }
 
 const LOCK_OPS: ReadonlySet<string> = new Set([

@@ -1,5 +1,6 @@
 import type { Sanitizer } from '../machine/machine.ts';
 import { atomic_sleep } from './atomic-sleep.ts';
+import { balance } from './balance.ts';
 import { leak } from './leak.ts';
 import { leftovers } from './leftovers.ts';
 import { lost_write } from './lost-write.ts';
@@ -10,6 +11,7 @@ import { old_copy } from './old-copy.ts';
 import { stale_spte } from './stale-spte.ts';
 import { stale_translation } from './stale-translation.ts';
 import { torn_entry } from './torn-entry.ts';
+import { untold } from './untold.ts';
 import { use_after_free } from './use-after-free.ts';
 import { wrong_page } from './wrong-page.ts';
 
@@ -30,7 +32,9 @@ export const all_sanitizers: readonly Sanitizer[] = [
   lost_store,
   not_on_disk,
   old_copy,
+  untold,
   atomic_sleep,
   leftovers,
+  balance,
   leak,
 ];

@@ -1,5 +1,5 @@
 import type { Actor } from '../machine/actor.ts';
-import { isOut, type Walker } from '../machine/cpu.ts';
+import { addressText, isOut, type Walker } from '../machine/cpu.ts';
 import type { Machine, Sanitizer } from '../machine/machine.ts';
 import { TORN } from '../machine/halves.ts';
 import { FREE, lifeGeneration, lifeState } from '../machine/memory.ts';
@@ -98,7 +98,7 @@ function report(machine: Machine, who: Actor, cpu: Walker, t: Translation, how: 
     kind: 'stale-translation',
     actor: who.name,
     object: name,
-    message: `${name} is ${how} ${cpu.name}'s ${cache} ${t.isTable ? name : `0x${t.base.toString(16)} to it`}.`,
+    message: `${name} is ${how} ${cpu.name}'s ${cache} ${t.isTable ? name : `${addressText(cpu, t.base)} to it`}.`,
     stops: false,
   });
 }

@@ -5,9 +5,10 @@ import { conflicts } from '../machine/cells.ts';
 import type { Actor } from '../machine/actor.ts';
 import { flushOp } from '../machine/ops/store-buffer.ts';
 import { siteOf, type TrieNode } from '../machine/coroutine.ts';
-import type { Frame } from '../machine/fn.ts';
+import type { AnyFn, Frame } from '../machine/fn.ts';
 import type { Violation, ViolationKind } from '../machine/violation.ts';
 import type { Arrow, RunReport, Step, StepFrame, ViolationReport } from './result.ts';
+import { holdUps } from './hold-ups.ts';
 import { changes, factsOf, type Facts } from './state.ts';
 import { decodeSchedule, encodeSchedule, hashNames, type ActorIdentity } from './token.ts';
 
@@ -126,6 +127,7 @@ export class Recorder {
       ...(buffered ? { buffered } : {}),
       ...this.flushed(node),
       ...(arrows.length > 0 ? { arrows } : {}),
+      ...this.refusals(actor),
       changes: changes(before, this.facts),
     });
   }
@@ -163,6 +165,16 @@ export class Recorder {
     const { flushes } = this.flushed(node);
     if (flushes !== undefined) list.push({ from: flushes, kind: 'store' });
     return list;
+  }
+
+  /** A call that was refused often takes no step of its own. */
+  private refusals(actor: number): Pick<Step, 'refusals'> {
+    const { returned } = this.run.nodes[actor] as TrieNode;
+    const refusals = returned.flatMap(({ fn, value }) => {
+      const { refusal } = (fn as AnyFn).options;
+      return value === false && refusal !== undefined ? [refusal] : [];
+    });
+    return refusals.length > 0 ? { refusals } : {};
   }
 
   private isShown(violation: Violation): boolean {
@@ -225,14 +237,22 @@ export class Recorder {
       if (found) this.violation = reported(found);
     }
     this.judgeByTheEnd();
+    const isStuck = this.violation?.kind === 'deadlock' || this.violation?.kind === 'livelock';
+    const blocked = isStuck ? waiting(run) : [];
+    const loops = blocked.flatMap(({ name, words }) =>
+      words.length > 0 ? [{ actor: name, words }] : [],
+    );
+    const holding = isStuck ? holdUps(run, this.steps) : new Set<number>();
     const used = new Set(this.steps.filter(({ ghost }) => !ghost).map(({ column }) => column));
     return {
       columns: options.columns.filter((column) => used.has(column)),
-      steps: this.steps.map((step, at) => ({ ...step, meets: this.meets(at) })),
-      waiting:
-        this.violation?.kind === 'deadlock' || this.violation?.kind === 'livelock'
-          ? waiting(run).map(({ name, what }) => `${name} waits for ${what}`)
-          : [],
+      steps: this.steps.map((step, at) => ({
+        ...step,
+        meets: this.meets(at),
+        ...(holding.has(at) ? { holdsUp: true as const } : {}),
+      })),
+      waiting: blocked.map(({ name, what }) => `${name} waits for ${what}`),
+      ...(loops.length > 0 ? { retries: loops } : {}),
       violation: this.violation,
       switches: this.switches(),
       minimal: options.minimal,

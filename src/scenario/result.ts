@@ -39,6 +39,10 @@ export interface Step {
   readonly flushes?: number;
   /** It is a row of the question that the run answers. */
   readonly asked?: true;
+  /** In a run that cannot go on: it is the last of somebody who is stuck, or holds somebody up. */
+  readonly holdsUp?: true;
+  /** What functions that returned behind it have refused their callers. */
+  readonly refusals?: readonly string[];
   /** What led to this step, beyond the order of its own actor. */
   readonly arrows?: readonly Arrow[];
   /** How the step changed the machine's state. */
@@ -91,6 +95,8 @@ export interface RunReport {
   readonly steps: readonly Step[];
   /** For a deadlock: what each blocked actor waits for ("CPU0 waits for mmap_lock, held by CPU1"). */
   readonly waiting: readonly string[];
+  /** Of a livelock: all the words of which a change would let each actor that tries again go on. */
+  readonly retries?: readonly { readonly actor: string; readonly words: readonly string[] }[];
   readonly violation: ViolationReport | null;
   readonly switches: number;
   /** `global`: no run with fewer switches, or as many switches and fewer steps, violates. */

@@ -2,6 +2,7 @@ import type { Run } from '../explore/run.ts';
 import { TASK } from '../machine/cpu.ts';
 import type { Machine } from '../machine/machine.ts';
 import { ALLOCATED, FOREIGN, FREE, PENDING, lifeState } from '../machine/memory.ts';
+import { describeEntry } from '../machine/ops/entry-text.ts';
 import { heldBy } from '../machine/ops/locks.ts';
 import { srcuSections } from '../machine/ops/srcu.ts';
 import type { Change } from './result.ts';
@@ -49,7 +50,7 @@ function addMemory(
   for (const word of memory.everyWord()) {
     const entry = word.high !== 0;
     const value = entry
-      ? machine.describeEntry(memory.peekWide(word), word)
+      ? describeEntry(machine, memory.peekWide(word), word)
       : memory.nameValue(word, cells.peek(word.cell));
     facts.set(word.name, locks.get(word.name) ?? value);
   }

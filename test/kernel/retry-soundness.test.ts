@@ -10,7 +10,7 @@ import { choose, spin_until } from '../../src/machine/ops/control.ts';
 import { guest_load, vm_enter, vm_exit } from '../../src/machine/ops/guest.ts';
 import { spin_lock, spin_trylock, spin_unlock } from '../../src/machine/ops/locks.ts';
 import { READ_ONCE, WRITE_ONCE, write_entry } from '../../src/machine/ops/memory.ts';
-import { free_frame } from '../../src/machine/ops/pages.ts';
+import { free_frame, page_ref_get, page_ref_put } from '../../src/machine/ops/pages.ts';
 import { AGAIN, retry } from '../../src/machine/ops/retry.ts';
 import { bug_on } from '../../src/machine/ops/secondary.ts';
 import { STAGE } from '../../src/machine/stages.ts';
@@ -134,6 +134,33 @@ describe('what each round does for a moment', () => {
     const { bounded, violations } = explored('sc', holds_l, comes_later, lets_go);
     expect(bounded).toBe(0);
     expect(violations.size).toBe(1);
+  });
+
+  test('is nothing to who adds a reference to a page that each round holds for a moment', () => {
+    const machine = machineOf();
+    const page = new_page(machine, 'P', 1);
+    const [x, y] = ['x', 'y'].map((name) => machine.memory.variable(name)) as [Word, Word];
+    machine.cells.settle();
+    const holds_page = (): Steps<unknown> =>
+      retry(function* () {
+        yield* page_ref_get(page, true, null);
+        const done = (yield* READ_ONCE(x)) === 1;
+        yield* page_ref_put(page);
+        yield* WRITE_ONCE(y, 1);
+        return done ? undefined : AGAIN;
+      });
+    const uses = (has: () => Steps<unknown>) =>
+      function* (): Steps<void> {
+        yield* spin_until([y], (value) => value === 1);
+        yield* has();
+        yield* page_ref_put(page);
+        yield* WRITE_ONCE(x, 1);
+      };
+    const bounded = (has: () => Steps<unknown>): boolean =>
+      explore(tasks(machine, holds_page, uses(has))).bounded > 0;
+    expect(bounded(() => page_ref_get(page, false, null))).toBe(false);
+    // But to who drops the last one it is: a round may be the one that has it then.
+    expect(bounded(function* () {})).toBe(true);
   });
 
   test('is nothing to who waits for the lock', () => {

@@ -297,6 +297,27 @@ describe('rows', () => {
 `);
   });
 
+  it('say what a store stores, unless its text does', () => {
+    const sources: string[] = [];
+    const stores = ['yield* WRITE_ONCE(x, seq);', 'yield* WRITE_ONCE(x, 4);'].map((source) =>
+      statement(sources, 'CPU0', source, { op: 'write', comment: '4' }),
+    );
+    const named = statement(sources, 'CPU0', 'yield* WRITE_ONCE(mode, IN_GUEST_MODE);', {
+      op: 'write',
+      comment: 'IN_GUEST_MODE',
+    });
+    const read = statement(sources, 'CPU0', 'yield* f(x, 4);', { comment: '4' });
+    const run = report(['CPU0'], [...stores, named, read]);
+    expect(draw(run, sources).trim().split(/\n */)).toEqual([
+      'CPU0',
+      '----',
+      'WRITE_ONCE(x, seq);  // 4',
+      'WRITE_ONCE(x, 4);',
+      'WRITE_ONCE(mode, IN_GUEST_MODE);',
+      'f(x, 4);  // 4',
+    ]);
+  });
+
   it('leave out checks that found nothing and show the one that did as a remark', () => {
     const check = { column: 'CPU0', op: 'settle_claim', ghost: true };
     const violation = { ...USE_AFTER_FREE, kind: 'wrong-page' as const };

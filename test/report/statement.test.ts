@@ -72,6 +72,8 @@ const CASES: readonly Case[] = [
   ['  yield* f<Page>(x!, y!.z, g<T>(w));', 'f', [], 'f(x, y->z, g(w));'],
   ['  yield* f((x as Foo).bar, (a + b) * c, a < b);', 'f', [], 'f(x->bar, (a + b) * c, a < b);'],
   ['  yield* grab(page, { root: mm.pgd, address: addr });', 'grab', [], 'grab(page);'],
+  ['  yield* f(g(page, { write, x: true }), y);', 'f', [], 'f(g(page), y);'],
+  ['  yield* f(x, Math.min(a, b), next.id ?? 0);', 'f', [], 'f(x, min(a, b), next->id ?: 0);'],
   ['  yield* f(x, /* why */ y, (v): boolean => v > 0); // f(z)', 'f', [], 'f(x, y);'],
   // Calls within calls.
   ['  if (!same(pmd, yield* pmdp_get(pmdp)) || x) {', 'pmdp_get', [], 'pmdp_get(pmdp);'],

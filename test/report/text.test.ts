@@ -129,6 +129,16 @@ Replay: gracewalk replay 'pv-tlb-flush/pv,norcu@b3c9f1/1.a2-xy'
     );
   });
 
+  it('does not say below the diagram what the sentence above it has said', () => {
+    const waiting = ['CPU0 waits for ptl, held by CPU1', 'CPU1 waits for a change of x'];
+    const message =
+      'CPU1 tries again and again, without a change of x; CPU0 waits for ptl, held by CPU1.';
+    const violation = { ...USE_AFTER_FREE, kind: 'livelock' as const, message };
+    const run = report(['CPU0'], [step({ column: 'CPU0' })], { violation, waiting });
+    const text = check([{ ...UNEXPECTED, kinds: ['livelock'], run }]);
+    expect(text).toContain('\n  read();\n\nFewest');
+  });
+
   it('names the kinds that were declared and never happened', () => {
     const declared = { verdict: 'fails' as const, kinds: ['use-after-free', 'leak'] as const };
     expect(check([{ ...UNEXPECTED, expected: declared }])).toContain(

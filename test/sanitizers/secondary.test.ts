@@ -65,7 +65,9 @@ describe('nothing is mapped where an invalidation begins', () => {
     const all = found(tasks(g.machine, runs, () => zapped(g, false)));
     expect(all).toContain('property: vCPU0 may still translate to P when start returns.');
     // It was not running, and did not flush before it ran.
-    expect(all).toContain("stale-translation: P is gone, yet vCPU0's TLB may still map 0x0 to it.");
+    expect(all).toContain(
+      "stale-translation: P is gone, yet vCPU0's TLB may still map gfn 0 to it.",
+    );
   });
 
   test('removed and flushed', () => {

@@ -18,6 +18,8 @@ import { x86_flush_tlb_mm_range } from './x86/tlb.ts';
  * leaf entries of that level only, where there are such hints (arm64).
  * Mechanism: the descriptor says which. By interrupt (x86/tlb.ts), the flush also waits for regions with
  * interrupts off on its targets. By broadcast it does not: the other CPUs execute nothing (M3.2).
+ * Devices that walk the process's tables are told where there are such devices: on x86 and powerpc behind the
+ * flush, on arm64 before its DSB (arm64/tlbflush.ts), elsewhere never (6bbd42e2df8f).
  */
 type RangeFlush = KernelFn<
   [mm: Mm, start: number, end: number, freed_tables: boolean, tlb_level: number | null],
@@ -32,6 +34,9 @@ const BY: Readonly<Record<Shootdown, RangeFlush>> = {
   sbi: riscv_flush_tlb_range,
 };
 
+/** Whose function tells them when it has flushed. */
+const TELLS_DEVICES: ReadonlySet<Shootdown> = new Set(['ipi', 'tlbie']);
+
 export const flush_tlb_mm_range = fn(
   function* flush_tlb_mm_range(
     mm: Mm,
@@ -40,8 +45,9 @@ export const flush_tlb_mm_range = fn(
     freed_tables: boolean,
     tlb_level: number | null = null,
   ): Steps<void> {
-    yield* BY[mm.kernel.arch.flush](mm, start, end, freed_tables, tlb_level);
-    yield* secondary_tlbs_flushed(mm, start, end);
+    const { flush } = mm.kernel.arch;
+    yield* BY[flush](mm, start, end, freed_tables, tlb_level);
+    if (TELLS_DEVICES.has(flush)) yield* secondary_tlbs_flushed(mm, start, end);
   },
   { hidden: true, protects: { what: 'flush_tlb_mm_range()' } },
 );

@@ -1,3 +1,4 @@
+import { counts_open } from '../../machine/balance.ts';
 import { fn, leaf } from '../../machine/fn.ts';
 import type { Machine } from '../../machine/machine.ts';
 import type { Entry, Page, Word } from '../../machine/memory.ts';
@@ -43,7 +44,8 @@ export interface Gru extends SecondaryMmu {
 }
 
 export function new_gru(machine: Machine, mm: Mm, name: string): Gru {
-  const ms_range_active = machine.memory.variable(`${name}->ms_range_active`);
+  const ms_range_active = counts_open(machine, machine.memory.variable(`${name}->ms_range_active`));
+  machine.specialEntries.set(MISS.bits, 'pending');
   return Object.freeze({ ...new_secondary_mmu(machine, mm, name), ms_range_active });
 }
 

@@ -1,3 +1,4 @@
+import { counts_open } from '../../machine/balance.ts';
 import { fn, leaf } from '../../machine/fn.ts';
 import type { Machine } from '../../machine/machine.ts';
 import type { Page, Word } from '../../machine/memory.ts';
@@ -8,11 +9,13 @@ import type { SlabObject } from '../../machine/ops/slab.ts';
 import { AGAIN, retry } from '../../machine/ops/retry.ts';
 import { smp_rmb, smp_wmb } from '../../machine/ops/store-buffer.ts';
 import { no } from '../../machine/protection.ts';
+import { FOLL_WRITE } from '../mm/gup-folio.ts';
 import { get_user_pages_unlocked } from '../mm/gup-slow.ts';
 import { PAGE_SIZE } from '../mm/layout.ts';
 import type { MmuNotifierOps2008 } from '../mm/mmu_notifier-2008.ts';
 import type { MmuNotifier, MmuNotifierOps, MmuNotifierRange } from '../mm/mmu_notifier-types.ts';
 import { folio_put } from '../mm/page-ref.ts';
+import { folio_mark_dirty } from '../mm/page-writeback.ts';
 import { kmem_cache_create, new_object, type KmemCache } from '../mm/slab.ts';
 import type { Mm } from '../mm/types.ts';
 import {
@@ -64,7 +67,7 @@ export function new_shadow(
     ...new_secondary_mmu(machine, mm, name, options),
     mmu_lock: object.mmu_lock,
     invalidate_seq: object.mmu_invalidate_seq,
-    in_progress: object.mmu_invalidate_in_progress,
+    in_progress: counts_open(machine, object.mmu_invalidate_in_progress, object.dead),
     dead: object.dead,
     object,
     cache,
@@ -165,11 +168,13 @@ const map_page = fn(
     addr: number,
     page: Page,
     seq: number,
+    flags: number,
   ): Steps<boolean | typeof AGAIN> {
     yield* spin_lock(shadow.mmu_lock);
     const dead = yield* is_dead(shadow);
     const stale = !dead && (yield* mmu_invalidate_retry(shadow, seq));
     if (!dead && !stale) yield* set_spte(shadow, addr, page);
+    if (!dead && !stale && (flags & FOLL_WRITE) !== 0) yield* folio_mark_dirty(shadow.mm, page);
     yield* spin_unlock(shadow.mmu_lock);
     yield* folio_put(page); // its entry needs no reference: the notifier is told in time
     return stale ? AGAIN : !dead;
@@ -177,16 +182,20 @@ const map_page = fn(
   { hidden: true, onBehalf: true },
 );
 
-/** The device needs the page at `addr`. `false`: there is none, or the device may have none. */
+/**
+ * The device needs the page at `addr`; with FOLL_WRITE to write to it, and then the page is dirty. `false`: there is
+ * none, or the device may have none.
+ */
 export const shadow_fault = fn(function* shadow_fault(
   shadow: Shadow,
   addr: number,
+  flags: number = 0,
 ): Steps<boolean> {
   return yield* retry(function* () {
     const seq = yield* READ_ONCE(shadow.invalidate_seq);
     yield* smp_rmb();
-    const page = yield* get_user_pages_unlocked(shadow.mm, addr);
-    return page ? yield* map_page(shadow, addr, page, seq) : false;
+    const page = yield* get_user_pages_unlocked(shadow.mm, addr, flags);
+    return page ? yield* map_page(shadow, addr, page, seq, flags) : false;
   });
 });
 

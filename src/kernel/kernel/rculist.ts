@@ -76,7 +76,8 @@ export const hlist_del_init_rcu = fn(function* hlist_del_init_rcu(
   const pprev = yield* READ_ONCE(node.pprev);
   if (pprev === 0) return;
   const next = yield* READ_ONCE(node.next);
-  yield* WRITE_ONCE(placeOf(head, pprev), next);
+  const pprev_next = placeOf(head, pprev); // *pprev
+  yield* WRITE_ONCE(pprev_next, next);
   const after = head.nodes[next - 1];
   if (after) yield* WRITE_ONCE(after.pprev, pprev);
   yield* WRITE_ONCE(node.pprev, 0);

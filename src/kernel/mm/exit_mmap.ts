@@ -6,7 +6,11 @@ import { mmdrop } from '../kernel/fork.ts';
 import { free_pgtables, unmap_vmas } from './memory.ts';
 import { tlb_finish_mmu, tlb_gather_mmu } from './mmu_gather.ts';
 import { notifiers_of } from './mmu_notifier-boot.ts';
-import { secondary_mmus_released } from './mmu_notifier-hooks.ts';
+import {
+  invalidation_begins,
+  invalidation_ends,
+  secondary_mmus_released,
+} from './mmu_notifier-hooks.ts';
 import type { Mm } from './types.ts';
 
 /**
@@ -24,7 +28,9 @@ export const exit_mmap = fn(function* exit_mmap(mm: Mm): Steps<void> {
   yield* secondary_mmus_released(mm);
   yield* down_write(mm.mmap_lock); // the kernel takes it for reading while it unmaps
   const tlb = yield* tlb_gather_mmu(mm);
+  const range = yield* invalidation_begins(mm, 0, Number.MAX_SAFE_INTEGER); // in unmap_vmas()
   for (const { start, end } of mm.vmas) yield* unmap_vmas(tlb, start, end);
+  yield* invalidation_ends(range);
   for (const { start, end } of mm.vmas) yield* free_pgtables(tlb, start, end);
   yield* tlb_finish_mmu(tlb);
   for (const { close } of mm.vmas) if (close) yield* close(); // remove_vma()

@@ -3,17 +3,11 @@ import type { Page } from '../../machine/memory.ts';
 import type { Steps } from '../../machine/op.ts';
 import { spin_lock, spin_unlock } from '../../machine/ops/locks.ts';
 import { holds } from '../../machine/protection.ts';
-import { folio_put, folio_ref_inc } from './page-ref.ts';
-import {
-  ptep_clear_flush,
-  pte_lockptr,
-  pte_offset_map_lock,
-  pte_unmap_unlock,
-} from './pgtable-generic.ts';
+import { folio_ref_inc } from './page-ref.ts';
+import { pte_lockptr, pte_offset_map_lock, pte_unmap_unlock } from './pgtable-generic.ts';
 import {
   __pte_offset_map,
   pte_none,
-  pte_page,
   pte_present,
   pte_unmap,
   ptep_get,
@@ -32,8 +26,8 @@ import type { Mm, Pmdp, Pte, Ptep } from './types.ts';
  * still be the same. Why it suffices: whoever changes an entry holds that lock. Where entries are read by
  * halves the first reading may be torn, and the comparison is what makes that harmless (M2.12).
  *
- * Follows linux v6.12 mm/memory.c (handle_pte_fault, insert_page) and mm/ksm.c (replace_page), without swap,
- * faults in files and the reverse mapping.
+ * Follows linux v6.12 mm/memory.c (handle_pte_fault, insert_page), without swap, faults in files and the reverse
+ * mapping.
  */
 
 function entry_of(mm: Mm, bits: bigint, generation: number): Pte {
@@ -99,25 +93,4 @@ export const insert_page = fn(function* insert_page(
     yield* set_pte_at(ptep, mk_pte(mm, page, { writable: true }));
   }
   yield* pte_unmap_unlock(ptl);
-});
-
-/**
- * replace_page() of KSM: maps `kpage`, which has the same contents, in the place of the page that is mapped.
- * The entry is cleared and flushed before it says something else: nobody uses the old page through a cached
- * translation once the new one is there.
- */
-export const replace_page = fn(function* replace_page(
-  mm: Mm,
-  pmdp: Pmdp,
-  addr: number,
-  kpage: Page,
-): Steps<void> {
-  const locked = yield* pte_offset_map_lock(mm, pmdp, addr);
-  if (!locked) return;
-  const { ptep, ptl } = locked;
-  yield* folio_ref_inc(kpage, null);
-  const old = yield* ptep_clear_flush(mm, addr, ptep);
-  yield* set_pte_at(ptep, mk_pte(mm, kpage, { writable: true }));
-  yield* pte_unmap_unlock(ptl);
-  yield* folio_put(pte_page(old));
 });

@@ -12,6 +12,7 @@ import {
   type MmuGather,
 } from './mmu_gather-range.ts';
 import { tlb_finish_mmu, tlb_gather_mmu } from './mmu_gather.ts';
+import { invalidation_begins, invalidation_ends } from './mmu_notifier-hooks.ts';
 import { NO_ENTRY, pointer_to } from './page-ref.ts';
 import {
   offset_lockless,
@@ -117,7 +118,11 @@ export const unmap_huge_pud = fn(function* unmap_huge_pud(mm: Mm, addr: number):
   const pgd = yield* pgdp_get(pgdp);
   const p4d = yield* p4dp_get(offset_lockless(mm, pgd, 3, addr));
   const pudp = offset_lockless(mm, p4d, 2, addr);
+  const size = 2 ** (mm.kernel.arch.levels[2]?.shift ?? 0);
+  const start = Math.floor(addr / size) * size;
+  const range = yield* invalidation_begins(mm, start, start + size); // in unmap_vmas()
   yield* zap_huge_pud(tlb, 'bits' in pudp ? pgdp : pudp, addr);
+  yield* invalidation_ends(range);
   yield* tlb_finish_mmu(tlb);
   yield* up_write(mm.mmap_lock);
 });

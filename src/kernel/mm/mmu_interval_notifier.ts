@@ -2,7 +2,7 @@ import { fn, leaf } from '../../machine/fn.ts';
 import { spin_until } from '../../machine/ops/control.ts';
 import type { Steps } from '../../machine/op.ts';
 import { down_write, spin_lock, spin_unlock, up_write } from '../../machine/ops/locks.ts';
-import { READ_ONCE, WRITE_ONCE, write_word } from '../../machine/ops/memory.ts';
+import { READ_ONCE, WRITE_ONCE, store_word } from '../../machine/ops/memory.ts';
 import { kmalloc_GFP_KERNEL } from '../../machine/ops/non-block.ts';
 import { no } from '../../machine/protection.ts';
 import { mmdrop, mmgrab } from '../kernel/fork.ts';
@@ -124,17 +124,18 @@ export const mn_itree_inv_end = fn(function* mn_itree_inv_end(mm: Mm): Steps<voi
 });
 
 /** Calls invalidate() of all subscriptions that the range meets. `false`: one would have had to block. */
-export const mn_itree_invalidate = fn(function* mn_itree_invalidate(
-  range: MmuNotifierRange,
-): Steps<boolean> {
-  const { sub: first, seq } = yield* mn_itree_inv_start_range(range);
-  for (let sub = first; sub; sub = yield* next_in_range(range, sub)) {
-    if (yield* sub.ops.invalidate(sub, range, seq)) continue;
-    yield* mn_itree_inv_end(range.mm); // the caller gives up, and will not say that it is over
-    return false;
-  }
-  return true;
-});
+export const mn_itree_invalidate = fn(
+  function* mn_itree_invalidate(range: MmuNotifierRange): Steps<boolean> {
+    const { sub: first, seq } = yield* mn_itree_inv_start_range(range);
+    for (let sub = first; sub; sub = yield* next_in_range(range, sub)) {
+      if (yield* sub.ops.invalidate(sub, range, seq)) continue;
+      yield* mn_itree_inv_end(range.mm); // the caller gives up, and will not say that it is over
+      return false;
+    }
+    return true;
+  },
+  { refusal: 'mn_itree_invalidate() returns -EAGAIN' },
+);
 
 /** The end of the address space is an invalidation of all of it. */
 export const mn_itree_release = fn(function* mn_itree_release(mm: Mm): Steps<void> {
@@ -148,7 +149,7 @@ export const mmu_interval_set_seq = leaf(function* mmu_interval_set_seq(
   sub: MmuIntervalNotifier,
   cur_seq: number,
 ): Steps<void> {
-  yield* write_word(sub.invalidate_seq, cur_seq);
+  yield* store_word(sub.invalidate_seq, cur_seq);
 });
 
 /** Waits while the subscription is being invalidated: until the epoch whose number it has is over. */

@@ -1,3 +1,5 @@
+import { counts_open } from '../../machine/balance.ts';
+import { watched } from '../../machine/invalidations.ts';
 import type { Machine } from '../../machine/machine.ts';
 import type { Word } from '../../machine/memory.ts';
 import type {
@@ -37,6 +39,7 @@ export function new_notifiers(machine: Machine, name: string): MmNotifiers {
   const { memory } = machine;
   const cache = kmem_cache_create('mmu_notifier_subscriptions', SUBSCRIPTIONS);
   const subs = new_object(machine, cache, `subscriptions(${name})`, { invalidate_seq: 2 });
+  counts_open(machine, subs.active_invalidate_ranges);
   const counts = kmem_cache_create('mm_struct', ['mm_users', 'mm_count']);
   const object = new_object(machine, counts, name, { mm_users: 1, mm_count: 1 });
   const published = { 0: 'NULL', 1: 'subscriptions' };
@@ -65,6 +68,13 @@ function add<T>(all: ReadonlyMap<number, T>, one: T): void {
   (all as Map<number, T>).set(all.size + 1, one);
 }
 
+/** From now on the rule of sanitizers/untold.ts holds for the address space, while somebody subscribes. */
+function watch(machine: Machine, mm: Mm): void {
+  const { first, itree } = notifiers_of(mm).subs;
+  const { name, pgd: root, mapped } = mm;
+  watched(machine).set(root, { name, root, mapped, subscribers: [first, itree] });
+}
+
 /** A notifier of `mm` that is not registered yet. */
 export function new_mmu_notifier(
   machine: Machine,
@@ -77,6 +87,7 @@ export function new_mmu_notifier(
   const { next, pprev, users } = object;
   const mn = Object.freeze({ name, mm, ops, next, pprev, users, object, cache });
   add(notifiers_of(mm).notifiers, mn);
+  watch(machine, mm);
   return mn;
 }
 
@@ -112,6 +123,7 @@ export function new_interval_notifier(
   const words = { next, pprev, invalidate_seq, deferred };
   const sub = Object.freeze({ name, mm, ops, start, end: start + length, ...words, object, cache });
   add(notifiers_of(mm).intervals, sub);
+  watch(machine, mm);
   return sub;
 }
 

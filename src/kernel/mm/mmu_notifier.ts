@@ -1,5 +1,6 @@
 import { fn, leaf } from '../../machine/fn.ts';
 import type { Steps } from '../../machine/op.ts';
+import { announcement_ends, invalidation_announced } from '../../machine/ops/invalidation.ts';
 import { down_write, spin_lock, spin_unlock, up_write } from '../../machine/ops/locks.ts';
 import { READ_ONCE, WRITE_ONCE, read_word } from '../../machine/ops/memory.ts';
 import { kmalloc_GFP_KERNEL, non_block_end, non_block_start } from '../../machine/ops/non-block.ts';
@@ -95,7 +96,7 @@ const call_range_start = fn(
     yield* non_block_end();
     return started;
   },
-  { hidden: true },
+  { hidden: true, refusal: 'invalidate_range_start() returns -EAGAIN' },
 );
 
 function* ok(): Steps<boolean> {
@@ -157,7 +158,9 @@ export const mmu_notifier_invalidate_range_start = fn(function* mmu_notifier_inv
   range: MmuNotifierRange,
 ): Steps<boolean> {
   if (!(yield* mm_has_notifiers(range.mm))) return true;
-  return yield* __mmu_notifier_invalidate_range_start(range);
+  if (!(yield* __mmu_notifier_invalidate_range_start(range))) return false;
+  yield* invalidation_announced(range.mm.pgd, range.start, range.end);
+  return true;
 });
 
 export const __mmu_notifier_invalidate_range_end = fn(
@@ -173,7 +176,9 @@ export const __mmu_notifier_invalidate_range_end = fn(
 export const mmu_notifier_invalidate_range_end = fn(function* mmu_notifier_invalidate_range_end(
   range: MmuNotifierRange,
 ): Steps<void> {
-  if (yield* mm_has_notifiers(range.mm)) yield* __mmu_notifier_invalidate_range_end(range);
+  if (!(yield* mm_has_notifiers(range.mm))) return;
+  yield* announcement_ends(range.mm.pgd, range.start, range.end);
+  yield* __mmu_notifier_invalidate_range_end(range);
 });
 
 /** Does one of them say yes? All are asked, or none behind the first who does. */

@@ -6,6 +6,7 @@ import { markPending } from '../../machine/ops/pages.ts';
 import { call_rcu } from '../kernel/rcu.ts';
 import { pte_free } from './huge_memory.ts';
 import { tlb_remove_table_sync_one } from './mmu_gather-tables.ts';
+import { invalidation_begins, invalidation_ends } from './mmu_notifier-hooks.ts';
 import { is_split } from './pgtable-access.ts';
 import { pmd_lockptr, pte_lockptr } from './pgtable-generic.ts';
 import { pmd_populate, pmdp_collapse_flush } from './pgtable-set.ts';
@@ -46,27 +47,45 @@ export const pte_free_defer = fn(function* pte_free_defer(_mm: Mm, pgtable: Page
   yield* call_rcu(pte_free_now, [pgtable], (machine) => markPending(machine, pgtable));
 });
 
+/** What one page table covers. */
+function hugeRange(mm: Mm, addr: number): readonly [start: number, end: number] {
+  const size = 2 ** (mm.kernel.arch.levels[1]?.shift ?? 0);
+  const start = Math.floor(addr / size) * size;
+  return [start, start + size];
+}
+
 /** Takes the table away that `*pmdp` points to. Nothing may be mapped by it. */
 export const retract_page_table = fn(function* retract_page_table(
   mm: Mm,
   addr: number,
   pmdp: Pmdp,
 ): Steps<void> {
-  const pml = pmd_lockptr(mm, pmdp);
-  yield* spin_lock(pml);
-  const pmd = yield* pmdp_get(pmdp);
-  if (!pmd.table) {
-    yield* spin_unlock(pml);
-    return;
-  }
-  const ptl = pte_lockptr(mm, pmd);
-  yield* spin_lock(ptl); // nested: whoever locks the table and finds it attached keeps it so (invariant R)
-  const pgt_pmd = yield* pmdp_collapse_flush(mm, addr, pmdp);
-  yield* pmdp_get_lockless_sync(mm);
-  yield* spin_unlock(ptl);
-  yield* spin_unlock(pml);
-  yield* pte_free_defer(mm, pte_page(pgt_pmd));
+  const range = yield* invalidation_begins(mm, ...hugeRange(mm, addr));
+  const pgtable = yield* detach_page_table(mm, addr, pmdp);
+  yield* invalidation_ends(range);
+  if (pgtable) yield* pte_free_defer(mm, pgtable);
 });
+
+/** What it does between the start and the end of the invalidation. */
+export const detach_page_table = fn(
+  function* detach_page_table(mm: Mm, addr: number, pmdp: Pmdp): Steps<Page | null> {
+    const pml = pmd_lockptr(mm, pmdp);
+    yield* spin_lock(pml);
+    const pmd = yield* pmdp_get(pmdp);
+    if (!pmd.table) {
+      yield* spin_unlock(pml);
+      return null;
+    }
+    const ptl = pte_lockptr(mm, pmd);
+    yield* spin_lock(ptl); // nested: whoever locks the table and finds it attached keeps it so (invariant R)
+    const pgt_pmd = yield* pmdp_collapse_flush(mm, addr, pmdp);
+    yield* pmdp_get_lockless_sync(mm);
+    yield* spin_unlock(ptl);
+    yield* spin_unlock(pml);
+    return pte_page(pgt_pmd);
+  },
+  { hidden: true, onBehalf: true },
+);
 
 /** Removes the empty page table of a file's range: its pages are found again by faults. */
 export const retract_page_tables = fn(function* retract_page_tables(

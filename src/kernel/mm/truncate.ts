@@ -11,8 +11,9 @@ import {
 import { PAGE_SIZE } from './layout.ts';
 import { zap_pte_range } from './memory.ts';
 import { tlb_finish_mmu, tlb_gather_mmu } from './mmu_gather.ts';
+import { invalidation_begins, invalidation_ends } from './mmu_notifier-hooks.ts';
 import { folio_put } from './page-ref.ts';
-import { mm_find_pmd, rmap_walk, type RmapPlace } from './rmap.ts';
+import { folio_mapcount, mm_find_pmd, rmap_walk, type RmapPlace } from './rmap.ts';
 import type { Mm } from './types.ts';
 
 /**
@@ -22,14 +23,17 @@ import type { Mm } from './types.ts';
  * keeps a page whose `mapping` is NULL. Mechanism: the reverse mapping leads to the entries; they are zapped as
  * munmap() would; then page cache and `mapping` change.
  *
- * Follows linux v6.12 mm/truncate.c (truncate_inode_folio) and mm/memory.c (unmap_mapping_folio).
+ * Follows linux v6.12 mm/truncate.c (truncate_inode_folio, truncate_cleanup_folio) and mm/memory.c (unmap_mapping_folio).
  */
 
+/** unmap_mapping_range_vma(): as zap_page_range_single() would. */
 const zap_place = fn(
   function* zap_place({ mm, address }: RmapPlace): Steps<boolean> {
     const tlb = yield* tlb_gather_mmu(mm);
+    const range = yield* invalidation_begins(mm, address, address + PAGE_SIZE);
     const pmdp = yield* mm_find_pmd(mm, address);
     if (pmdp) yield* zap_pte_range(tlb, pmdp, address, address + PAGE_SIZE);
+    yield* invalidation_ends(range);
     yield* tlb_finish_mmu(tlb);
     return true;
   },
@@ -51,7 +55,7 @@ export const truncate_inode_folio = fn(function* truncate_inode_folio(
   page: Page,
 ): Steps<void> {
   if (!(yield* folio_trylock(mm.kernel, page))) return;
-  yield* unmap_mapping_folio(mm, page);
+  if ((yield* folio_mapcount(mm, page)) > 0) yield* unmap_mapping_folio(mm, page);
   yield* spin_lock(file.xa_lock);
   yield* __filemap_remove_folio(mm.kernel, file, page);
   yield* spin_unlock(file.xa_lock);

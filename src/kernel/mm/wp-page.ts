@@ -47,7 +47,9 @@ export const mwriteprotect_range = fn(function* mwriteprotect_range(
 ): Steps<void> {
   yield* down_read(mm.mmap_lock);
   const tlb = yield* tlb_gather_mmu(mm);
+  const range = yield* invalidation_begins(mm, addr, addr + PAGE_SIZE); // change_pmd_range()
   if (yield* change_pte_range(mm, addr)) tlb_flush_range(tlb, addr, addr + PAGE_SIZE, 0);
+  yield* invalidation_ends(range);
   yield* tlb_finish_mmu(tlb);
   yield* up_read(mm.mmap_lock);
 });

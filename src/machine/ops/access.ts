@@ -1,5 +1,5 @@
 import type { Actor } from '../actor.ts';
-import type { Walker } from '../cpu.ts';
+import { addressText, type Walker } from '../cpu.ts';
 import type { Machine } from '../machine.ts';
 import { PAGE_SIZE, type Entry, type Page, type Word } from '../memory.ts';
 import { defineOp, perform, type Steps } from '../op.ts';
@@ -134,7 +134,8 @@ function translate(
   write: boolean,
 ): Word | null {
   const { page, entry, marked } = new Ways(m, walker, address, write).list()[m.outcome] as Way;
-  remarks.set(m, walker.stage === 0 ? 'page fault' : 'fault: VM exit');
+  const at = addressText(walker, address);
+  remarks.set(m, walker.stage === 0 ? 'page fault' : `${at} faults`);
   if (entry) {
     // A table that was freed: the walk reads whatever is there now.
     if (!m.dereference(who, entry.frame, entry.generation, entry.name)) return null;
@@ -151,10 +152,11 @@ function translate(
   }
   const { name } = m.memory.info(page.frame);
   const mark = marked === null ? '' : `, and hardware marks ${entry?.name ?? ''}`;
-  remarks.set(m, `${entry ? '' : 'cached '}-> ${name}${mark}`);
+  const from = walker.stage === 0 ? '' : `${at} `;
+  remarks.set(m, `${from}${entry ? '' : 'cached '}-> ${name}${mark}`);
   const offset = (address % PAGE_SIZE) - (address % 8);
   const word = m.memory.at(page.frame * PAGE_SIZE + offset, page.generation);
-  const what = `0x${address.toString(16)}`;
+  const what = walker.stage === 0 ? at : `${at} of ${walker.name}`;
   return m.dereference(who, page.frame, page.generation, what) ? word : null;
 }
 

@@ -2,6 +2,7 @@ import type { Actor } from '../actor.ts';
 import type { Cell } from '../cells.ts';
 import type { Machine } from '../machine.ts';
 import type { Entry, EntryPointer, Word } from '../memory.ts';
+import { describeChange, describeEntry } from './entry-text.ts';
 
 /** What stores to words and entries have in common, whole or by halves. */
 
@@ -32,10 +33,14 @@ export function replaceEntry(m: Machine, who: Actor, word: Word, value: Entry): 
   for (const sanitizer of m.sanitizers) sanitizer.entryReplaced?.(m, who, word, before, after);
 }
 
+/** What the last store to an entry has replaced, for diagrams. */
+const replaced: WeakMap<Machine, Entry> = new WeakMap();
+
 /** Does `store` to a word, of which hardware may see that it now says something else. */
 export function changeEntry(m: Machine, who: Actor, word: Word, store: () => void): void {
   const level = word.frame < 0 ? -1 : m.cells.peek(m.memory.info(word.frame).level);
   const before = m.memory.peekWide(word);
+  replaced.set(m, before);
   store();
   if (level < 0) {
     for (const sanitizer of m.sanitizers) sanitizer.dataStored?.(m, who, word);
@@ -44,7 +49,10 @@ export function changeEntry(m: Machine, who: Actor, word: Word, store: () => voi
   const after = m.memory.peekWide(word);
   m.relink(before, after);
   m.translations.entryStored(who, word.address, word.frame, level, after.bits);
-  for (const sanitizer of m.sanitizers) sanitizer.entryStored?.(m, who, word.address);
+  for (const sanitizer of m.sanitizers) {
+    sanitizer.entryChanged?.(m, who, word, before, after);
+    sanitizer.entryStored?.(m, who, word.address);
+  }
 }
 
 /** Whoever stores an entry relies on what he made it of. */
@@ -60,23 +68,28 @@ export function describeStore(m: Machine, place: Place, value: Entry): string | 
   const word = m.memory.resolve(place);
   const tagged = m.memory.nameTagged(word, value);
   if (tagged !== undefined) return tagged;
-  const level = word.frame < 0 ? -1 : m.cells.peek(m.memory.info(word.frame).level);
-  if (level < 0 || !isAccessed(m, word.cell)) return undefined;
-  const high = word.highTarget === 0 ? 0n : BigInt(bitsBefore(m, word.high)) << 32n;
-  const before = m.arch.decode(level, high | BigInt(bitsBefore(m, word.cell)));
+  const before = replacedBy(m, word);
+  if (!before) return undefined;
+  const change = describeChange(m, word, before, asStored(m, word, value));
+  if (change !== undefined) return change;
   const name = m.memory.frames[before.frame]?.name;
   if (!before.present || !value.none || name === undefined) return undefined;
   return before.table ? `${name} unlinked` : `${name} unmapped`;
 }
 
-function isAccessed(m: Machine, cell: Cell): boolean {
-  return (m.cells.head[cell] as number) >= m.cells.start;
+/** What an atomic store made of an entry: in full where software has marks of its own, else `otherwise`. */
+export function describeAtomic(m: Machine, place: Place, value: Entry, otherwise: Entry): string {
+  const word = m.memory.resolve(place);
+  const before = replacedBy(m, word);
+  const change = before && describeChange(m, word, before, asStored(m, word, value));
+  return change ?? describeEntry(m, otherwise, word);
 }
 
-/** What the cell said before the step. */
-function bitsBefore(m: Machine, cell: Cell): number {
-  const value = isAccessed(m, cell)
-    ? m.cells.old[m.cells.head[cell] as number]
-    : m.cells.peek(cell);
-  return (value as number) >>> 0;
+/** What the entry said before the step; undefined if the step has not stored to it, or it is no entry. */
+function replacedBy(m: Machine, word: Word): Entry | undefined {
+  return m.levelOf(word.frame) >= 0 && isAccessed(m, word.cell) ? replaced.get(m) : undefined;
+}
+
+function isAccessed(m: Machine, cell: Cell): boolean {
+  return (m.cells.head[cell] as number) >= m.cells.start;
 }

@@ -4,6 +4,7 @@ import { leaf } from '../fn.ts';
 import { lockedUnless } from './control.ts';
 import {
   asStored,
+  describeAtomic,
   describeStore,
   follow,
   mayStore,
@@ -12,6 +13,7 @@ import {
   type Place,
 } from './entry-store.ts';
 
+import { describeEntry } from './entry-text.ts';
 import type { Machine } from '../machine.ts';
 import { refuseTable } from '../refusals.ts';
 import { followEntry } from './follow.ts';
@@ -39,6 +41,18 @@ const writeOp = defineOp('write', {
     if (follow(m, who, word)) m.store(who, word, value);
     return undefined;
   },
+});
+
+/** The same by a function that is given the value, which is what its diagram must show. */
+const storeOp = defineOp('write', {
+  ...writeOp,
+  exec: (m, who, [word, value]: [Word, number]) => {
+    if (follow(m, who, word)) m.store(who, word, value, () => m.memory.nameValue(word, value));
+    return undefined;
+  },
+  // What is in a store buffer is told when it reaches memory.
+  describe: (m, who, [word, value]) =>
+    m.buffers?.has(who) ? {} : { comment: m.memory.nameValue(word, value) },
 });
 
 const exchangeOp = defineOp('xchg', {
@@ -110,6 +124,11 @@ export function* write_word(word: Word, value: number): Steps<void> {
   yield* perform(writeOp, [word, value]);
 }
 
+/** One store, for leaves whose last argument is the value. */
+export function* store_word(word: Word, value: number): Steps<void> {
+  yield* perform(storeOp, [word, value]);
+}
+
 /** One atomic exchange, for functions that are leaves themselves. */
 export function* swap_word(word: Word, value: number): Steps<number> {
   return yield* perform(exchangeOp, [word, value]);
@@ -132,7 +151,7 @@ export const READ_ONCE = leaf(function* READ_ONCE(word: Word): Steps<number> {
 
 /** A plain store that the compiler may not tear, fuse or invent. */
 export const WRITE_ONCE = leaf(function* WRITE_ONCE(word: Word, value: number): Steps<void> {
-  yield* perform(writeOp, [word, value]);
+  yield* perform(storeOp, [word, value]);
 });
 
 /** For atomic leaves: what is left of an exchange without its atomicity. */
@@ -209,7 +228,7 @@ const readEntryOp = defineOp('read_entry', {
     return m.loadWide(who, word);
   },
   describe: (m, _who, [place], value) => ({
-    comment: m.describeEntry(value as Entry, m.memory.resolve(place)),
+    comment: describeEntry(m, value as Entry, m.memory.resolve(place)),
   }),
 });
 
@@ -240,8 +259,13 @@ const exchangeEntryOp = defineOp('xchg_entry', {
     return old;
   },
   // What was there; if nothing was, what is.
-  describe: (m, _who, [, value], old) => ({
-    comment: m.describeEntry((old as Entry).none && value.present ? value : (old as Entry)),
+  describe: (m, _who, [place, value], old) => ({
+    comment: describeAtomic(
+      m,
+      place,
+      value,
+      (old as Entry).none && value.present ? value : (old as Entry),
+    ),
   }),
 });
 
@@ -255,7 +279,7 @@ const compareEntryOp = defineOp('cmpxchg_entry', {
     return true;
   },
   describe: (m, _who, [place, , value], done) => ({
-    comment: done === true ? `true: ${m.describeEntry(value, m.memory.resolve(place))}` : 'false',
+    comment: done === true ? `true: ${describeAtomic(m, place, value, value)}` : 'false',
   }),
 });
 
@@ -269,7 +293,12 @@ const andEntryOp = defineOp('and_entry', {
     storeEntry(m, who, word, value);
     return old;
   },
-  describe: (m, _who, _args, old) => ({ comment: m.describeEntry(old as Entry) }),
+  describe: (m, _who, [place, mask], old) => {
+    const word = m.memory.resolve(place);
+    const { bits, generation } = old as Entry;
+    const now = m.memory.entry(bits & mask, generation, m.levelOf(word.frame));
+    return { comment: describeAtomic(m, place, now, old as Entry) };
+  },
 });
 
 /** One atomic 64-bit compare-and-exchange of an entry. The frames' generations are no part of the comparison. */

@@ -160,6 +160,7 @@ const getRefOp = defineOp('page_ref_get', {
     for (const sanitizer of m.sanitizers) sanitizer.claim?.(m, who, taken, claim);
     return true;
   },
+  tells: ([, unlessZero], count) => !unlessZero || count > 0,
   describe: (m, _who, [page], value) => ({
     comment: value === true ? `+1 ref on ${m.memory.info(page.frame).name}` : 'refcount is 0',
   }),
@@ -219,6 +220,7 @@ const putRefOp = defineOp('page_ref_put', {
     m.memory.store(refcount, before - refs);
     return before === refs;
   },
+  tells: ([, refs], count) => count === refs,
   describe: (m, _who, [page], value) => ({
     comment: value === true ? `last ref on ${m.memory.info(page.frame).name}` : undefined,
   }),
@@ -238,6 +240,7 @@ const freezeOp = defineOp('page_ref_freeze', {
     m.memory.store(refcount, 0);
     return true;
   },
+  tells: ([, expected], count) => count === expected,
   describe: (_m, _who, _args, value) => ({ comment: String(value) }),
 });
 

@@ -183,6 +183,7 @@ const sendOp = defineOp('send_ipi', {
     });
     return handling.index;
   },
+  describe: (m, _who, [target]) => ({ comment: `to ${m.cpu(target).name}` }),
 });
 
 /** Sends an inter-processor interrupt that runs `handler(...args)` on `cpu`. Returns what to wait for. */
@@ -198,6 +199,7 @@ const acknowledgedOp = defineOp('wait_ipi', {
   ordering: 'none', // smp_cond_load_acquire()
   guard: (read, m, _who, [handling]: [number]) => read.get(m.cellsOf(handling).status) !== 0,
   exec: () => undefined,
+  describe: (m, _who, [handling]) => ({ comment: `for ${m.cpu(m.actor(handling).cpu).name}` }),
   waitsFor: (m, _who, [handling]) => {
     const target = m.actor(handling);
     return `${m.cpu(target.cpu).name} to handle <${target.name}>`;

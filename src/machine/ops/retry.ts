@@ -178,9 +178,12 @@ const againOp = defineOp('try_again', {
     m.cells.poke(startOf(m, who, depth), m.cells.depth);
     return undefined;
   },
-  waitsFor: (m, _who, [seen]) => {
-    const names = wordNames(m, seen);
-    return names.length === 0 ? 'any change' : `a change of ${names.join(', ')}`;
+  waitsFor: (m, who, [seen]) => {
+    const names = wordNames(m, who, seen);
+    const last = names.length > NAMED + 1 ? names.slice(-NAMED) : names;
+    const more = names.length - last.length;
+    const words = more === 0 ? last : [...last, `and ${more} more`];
+    return names.length === 0 ? 'any change' : `a change of ${words.join(', ')}`;
   },
   describe: () => ({ event: 'tries again' }),
 });
@@ -227,13 +230,34 @@ export function isByChance({ def, args }: Op): boolean {
   );
 }
 
-/** The named words among what a round has learned. */
-function wordNames(m: Machine, seen: readonly Seen[]): string[] {
-  const cells = new Set(seen.map(({ cell }) => cell));
+/** So many words are named where people read it. What the round looked at last is what sent it back. */
+const NAMED = 3;
+
+/** All that a change of would end the wait of who goes round a loop; empty of others. */
+export function retriedWords(m: Machine, who: Actor, { def, args }: Op): readonly string[] {
+  return def === againOp ? wordNames(m, who, args[0] as readonly Seen[]) : [];
+}
+
+/** The named words among what a round has learned, as it looked at them last; before them reference counts. */
+function wordNames(m: Machine, who: Actor, seen: readonly Seen[]): string[] {
+  const found = new Map(seen.map((it) => [it.cell, it]));
+  const rank = ({ cell, sign }: Seen): number => (sign ? -1 : lastLook(m, who, cell));
   return m.memory
     .everyWord()
-    .filter(({ cell }) => cells.has(cell))
+    .flatMap(({ cell, name }) => {
+      const it = found.get(cell);
+      return it ? [{ name, rank: rank(it) }] : [];
+    })
+    .sort((a, b) => a.rank - b.rank)
     .map(({ name }) => name);
+}
+
+function lastLook({ cells, history }: Machine, who: Actor, cell: Cell): number {
+  for (let at = cells.head[cell] as number; at >= 0; at = cells.prev[at] as number) {
+    const step = cells.event[at] as number;
+    if (history?.actorAt[step] === who.index) return step;
+  }
+  return -1;
 }
 
 /** What a round returns that must be gone through again. */

@@ -3,6 +3,7 @@ import type { Entry } from '../memory.ts';
 import { defineOp, perform, type Steps } from '../op.ts';
 import type { InvalidationScope } from '../translations.ts';
 import { asStored, follow, mayStore, storeEntry, type Place } from './entry-store.ts';
+import { describeEntry } from './entry-text.ts';
 
 /** Invalidation of translation caches, and what changes the address space a CPU translates through. */
 
@@ -71,7 +72,7 @@ const exchangeFlushOp = defineOp('xchg_entry_flush', {
     for (const cpu of m.cpus) m.translations.invalidate(who, cpu, scope(...covered));
     return old;
   },
-  describe: (m, _who, _args, value) => ({ comment: m.describeEntry(value as Entry) }),
+  describe: (m, _who, _args, value) => ({ comment: describeEntry(m, value as Entry) }),
 });
 
 /** Replaces an entry and invalidates on every CPU what it led to: one instruction (s390's IPTE). */

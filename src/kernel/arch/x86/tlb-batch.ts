@@ -6,6 +6,7 @@ import {
   preempt_disable,
   preempt_enable,
 } from '../../../machine/ops/processor.ts';
+import { secondary_tlbs_flushed } from '../../mm/mmu_notifier-hooks.ts';
 import type { Kernel, Mm } from '../../mm/types.ts';
 import {
   flush_tlb_func,
@@ -24,6 +25,7 @@ import { TLB_FLUSH_ALL, TLB_GENERATION_INVALID } from './tlbstate.ts';
  * stops being lazy, flushes by itself, and collects the CPUs that run it now. The flush then interrupts
  * those. It is for no address space and no generation: whoever is interrupted catches up with what he has
  * loaded (M4.6 takes "no generation" for an old one).
+ * Devices that walk the tables are told when an entry is added: what they have cached cannot be put off.
  * Assumes: nobody looks at the pages' entries and concludes from "none" that they are flushed; those who
  * would call flush_tlb_batched_pending() (mm/tlb-batched.ts).
  *
@@ -47,6 +49,7 @@ export const arch_tlbbatch_add_pending = fn(function* arch_tlbbatch_add_pending(
 ): Steps<void> {
   yield* inc_mm_tlb_gen(mm);
   for (const cpu of yield* mm_cpumask(mm)) batch.cpumask.add(cpu);
+  yield* secondary_tlbs_flushed(mm, 0, Number.MAX_SAFE_INTEGER);
 });
 
 export const arch_tlbbatch_flush = fn(function* arch_tlbbatch_flush(

@@ -1,4 +1,5 @@
 import { fn, leaf, smp_processor_id } from '../../../machine/fn.ts';
+import type { Word } from '../../../machine/memory.ts';
 import type { Steps } from '../../../machine/op.ts';
 import { READ_ONCE, WRITE_ONCE, add_in_two_steps, add_word } from '../../../machine/ops/memory.ts';
 import {
@@ -167,7 +168,8 @@ export const inc_mm_tlb_gen = leaf(
 /** mm_cpumask(mm): one word per CPU, so that setting a bit and reading another are not a conflict. */
 export const mm_cpumask = fn(function* mm_cpumask(mm: Mm): Steps<number[]> {
   const mask: number[] = [];
-  for (const [cpu, word] of mm.cpumask.entries()) if (yield* READ_ONCE(word)) mask.push(cpu);
+  for (const cpu of mm.cpumask.keys())
+    if (yield* READ_ONCE(mm.cpumask[cpu] as Word)) mask.push(cpu);
   return mask;
 });
 

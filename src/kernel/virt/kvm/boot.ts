@@ -1,3 +1,4 @@
+import { counts_open } from '../../../machine/balance.ts';
 import { GracewalkError } from '../../../base/errors.ts';
 import type { Actor } from '../../../machine/actor.ts';
 import type { Machine } from '../../../machine/machine.ts';
@@ -7,10 +8,12 @@ import { STAGE, levelAt, stageNamed } from '../../../machine/stages.ts';
 import { indexAt } from '../../../machine/walk.ts';
 import type { Mm } from '../../mm/types.ts';
 import { KVM_MEMSLOT_INVALID } from './memslots.ts';
+import { INVALID_GPA } from './mmu_invalidate.ts';
 import { KVM_HVA_ERR_BAD, NO_GENERATION } from './pfncache.ts';
 import type {
   Kvm,
   KvmMmuOps,
+  KvmRequest,
   Memslot,
   MemslotObject,
   Memslots,
@@ -18,7 +21,12 @@ import type {
   Sptep,
   Vcpu,
 } from './types.ts';
-import { OUTSIDE_GUEST_MODE, VCPU_MODES } from './vcpu.ts';
+import {
+  KVM_REQ_MMU_FREE_OBSOLETE_ROOTS,
+  KVM_REQ_TLB_FLUSH,
+  OUTSIDE_GUEST_MODE,
+  VCPU_MODES,
+} from './vcpu.ts';
 
 /**
  * Virtual machines as a scenario finds them. Nothing here is a step; it all happened before the first one.
@@ -28,7 +36,7 @@ export interface VmOptions {
   readonly vcpus: readonly string[];
   /** The kind of the guest's tables, by its name in `arch.seconds`; the first of them if not said. */
   readonly tables?: string;
-  /** Its slots: the sets that there will be, the first one current. One slot for all of `mm` if not said. */
+  /** Its slots: the sets that there will be, the first one current. Guest frames 0 to 511 if not said. */
   readonly memslots?: readonly Memslots[];
   /** Guest frames that are mapped already, and every vCPU may have cached them: the entries' bits. */
   readonly mapped?: Readonly<Record<number, InitialSpte>>;
@@ -50,6 +58,9 @@ export interface InitialSpte {
   readonly bits: bigint;
   readonly level?: number;
 }
+
+/** Of kvm->mmu_invalidate_range_start and _end. */
+const RANGE_NAMES = { [INVALID_GPA]: 'INVALID_GPA' };
 
 /** A virtual machine whose memory is that of `mm`: guest frame n is the page at address n * PAGE_SIZE. */
 export function new_vm(
@@ -80,10 +91,14 @@ export function new_vm(
     root_level,
     mmu_lock: variable('mmu_lock'),
     mmu_invalidate_seq: variable('mmu_invalidate_seq'),
-    mmu_invalidate_in_progress: variable('mmu_invalidate_in_progress'),
-    mmu_invalidate_range_start: variable('mmu_invalidate_range_start'),
-    mmu_invalidate_range_end: variable('mmu_invalidate_range_end'),
-    mn_active_invalidate_count: variable('mn_active_invalidate_count'),
+    mmu_invalidate_in_progress: counts_open(machine, variable('mmu_invalidate_in_progress')),
+    mmu_invalidate_range_start: memory.variable(
+      `${name}->mmu_invalidate_range_start`,
+      0,
+      RANGE_NAMES,
+    ),
+    mmu_invalidate_range_end: memory.variable(`${name}->mmu_invalidate_range_end`, 0, RANGE_NAMES),
+    mn_active_invalidate_count: counts_open(machine, variable('mn_active_invalidate_count')),
     mn_invalidate_lock: variable('mn_invalidate_lock'),
     memslot_sets,
     memslot_objects: new_memslots(machine, memslot_sets),
@@ -158,18 +173,22 @@ function new_vcpu(machine: Machine, kvm: Kvm, cpu: string, at: number): Vcpu {
     });
   }
   const name = `vCPU${at}`;
-  const walker = machine.addWalker(name, kvm.stage);
+  const walker = machine.addWalker(name, kvm.stage, true);
   // It has been in the guest before: what it may have cached then is still there, under its tag.
   machine.translations.loadRoot(NOBODY, walker, kvm.root.frame, false);
   machine.translations.loadRoot(NOBODY, walker, 0, false);
   const { memory } = machine;
+  const request = (req: KvmRequest): Word => memory.variable(`${name}->requests.${req}`);
   return Object.freeze({
     name,
     kvm,
     cpu: found.index,
     walker: walker.index,
     mode: memory.variable(`${name}->mode`, OUTSIDE_GUEST_MODE, VCPU_MODES),
-    req_tlb_flush: memory.variable(`${name}->requests.KVM_REQ_TLB_FLUSH`),
+    requests: {
+      KVM_REQ_TLB_FLUSH: request(KVM_REQ_TLB_FLUSH),
+      KVM_REQ_MMU_FREE_OBSOLETE_ROOTS: request(KVM_REQ_MMU_FREE_OBSOLETE_ROOTS),
+    },
   });
 }
 

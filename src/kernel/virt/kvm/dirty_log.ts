@@ -18,6 +18,8 @@ import { kvm_flush_remote_tlbs } from './vcpu.ts';
  * bitmap has a bit for 64 pages; here for one.
  */
 
+type Bitmap = NonNullable<Memslot['dirty_bitmap']>;
+
 /** The slot that has a guest frame, in the set that there was first: these scenarios do not change it. */
 export function slot_of(kvm: Kvm, gfn: number): Memslot {
   const slots = kvm.memslot_sets[0] ?? [];
@@ -26,16 +28,13 @@ export function slot_of(kvm: Kvm, gfn: number): Memslot {
   ) as Memslot;
 }
 
-const set_bit_le = leaf(
-  function* set_bit_le(bit: Word): Steps<void> {
-    yield* swap_word(bit, 1);
-  },
-  { address: [0] },
-);
+const set_bit_le = leaf(function* set_bit_le(rel_gfn: number, bitmap: Bitmap): Steps<void> {
+  yield* swap_word(bitmap[rel_gfn] as Word, 1);
+});
 
-const xchg_mask = leaf(
-  function* xchg_mask(bit: Word): Steps<number> {
-    return yield* swap_word(bit, 0);
+const xchg = leaf(
+  function* xchg(bit: Word | undefined, value: number): Steps<number> {
+    return yield* swap_word(bit as Word, value);
   },
   { address: [0] },
 );
@@ -46,8 +45,8 @@ export const mark_page_dirty_in_slot = fn(function* mark_page_dirty_in_slot(
   { dirty_bitmap, base_gfn }: Memslot,
   gfn: number,
 ): Steps<void> {
-  const bit = dirty_bitmap?.[gfn - base_gfn];
-  if (bit) yield* set_bit_le(bit);
+  const rel_gfn = gfn - base_gfn;
+  if (dirty_bitmap?.[rel_gfn]) yield* set_bit_le(rel_gfn, dirty_bitmap);
 });
 
 /** What an architecture does so that the next store to the page faults. */
@@ -61,11 +60,12 @@ export const kvm_get_dirty_log_protect = fn(function* kvm_get_dirty_log_protect(
 ): Steps<readonly number[]> {
   const dirty: number[] = [];
   yield* write_lock(kvm.mmu_lock);
-  for (const [at, bit] of dirty_bitmap.entries()) {
-    if (bit === undefined || (yield* READ_ONCE(bit)) === 0) continue;
-    if ((yield* xchg_mask(bit)) === 0) continue;
-    dirty.push(base_gfn + at);
-    yield* enable_log_dirty_pt_masked(kvm, base_gfn + at);
+  for (let i = 0; i < dirty_bitmap.length; i++) {
+    if (!dirty_bitmap[i] || (yield* READ_ONCE(dirty_bitmap[i] as Word)) === 0) continue;
+    const mask = yield* xchg(dirty_bitmap[i], 0);
+    if (mask === 0) continue;
+    dirty.push(base_gfn + i);
+    yield* enable_log_dirty_pt_masked(kvm, base_gfn + i);
   }
   yield* write_unlock(kvm.mmu_lock);
   if (dirty.length > 0) yield* kvm_flush_remote_tlbs(kvm);

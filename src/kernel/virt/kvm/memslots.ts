@@ -9,7 +9,7 @@ import {
   write_lock,
   write_unlock,
 } from '../../../machine/ops/locks.ts';
-import { READ_ONCE, write_word } from '../../../machine/ops/memory.ts';
+import { READ_ONCE, store_word } from '../../../machine/ops/memory.ts';
 import { free_frame } from '../../../machine/ops/pages.ts';
 import { AGAIN, retry } from '../../../machine/ops/retry.ts';
 import type { GfnRange } from '../../../machine/ops/secondary.ts';
@@ -112,7 +112,7 @@ export const rcu_assign_memslots = leaf(function* rcu_assign_memslots(
   kvm: Kvm,
   memslots: number,
 ): Steps<void> {
-  yield* write_word(kvm.memslots, memslots);
+  yield* store_word(kvm.memslots, memslots);
 });
 
 /** Is an invalidation between its start and its end? */

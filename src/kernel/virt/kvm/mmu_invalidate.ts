@@ -20,7 +20,7 @@ import type { Kvm } from './types.ts';
  */
 
 /** INVALID_GPA. */
-const NO_RANGE = -1;
+export const INVALID_GPA = -1;
 
 /** Announces an invalidation. Under mmu_lock, exclusively, before the first entry is removed. */
 export const kvm_mmu_invalidate_begin = fn(function* kvm_mmu_invalidate_begin(
@@ -29,8 +29,8 @@ export const kvm_mmu_invalidate_begin = fn(function* kvm_mmu_invalidate_begin(
   const in_progress = (yield* READ_ONCE(kvm.mmu_invalidate_in_progress)) + 1;
   yield* WRITE_ONCE(kvm.mmu_invalidate_in_progress, in_progress);
   if (in_progress !== 1) return;
-  yield* WRITE_ONCE(kvm.mmu_invalidate_range_start, NO_RANGE);
-  yield* WRITE_ONCE(kvm.mmu_invalidate_range_end, NO_RANGE);
+  yield* WRITE_ONCE(kvm.mmu_invalidate_range_start, INVALID_GPA);
+  yield* WRITE_ONCE(kvm.mmu_invalidate_range_end, INVALID_GPA);
 });
 
 /** The announced range is the union of all that are going on; it shrinks only when none is left. */
@@ -39,11 +39,15 @@ export const kvm_mmu_invalidate_range_add = fn(function* kvm_mmu_invalidate_rang
   start: number,
   end: number,
 ): Steps<void> {
-  const { mmu_invalidate_range_start, mmu_invalidate_range_end } = kvm;
-  const from = yield* READ_ONCE(mmu_invalidate_range_start);
-  const to = yield* READ_ONCE(mmu_invalidate_range_end);
-  yield* WRITE_ONCE(mmu_invalidate_range_start, from === NO_RANGE ? start : Math.min(from, start));
-  yield* WRITE_ONCE(mmu_invalidate_range_end, from === NO_RANGE ? end : Math.max(to, end));
+  const from = yield* READ_ONCE(kvm.mmu_invalidate_range_start);
+  const to = yield* READ_ONCE(kvm.mmu_invalidate_range_end);
+  if (from === INVALID_GPA) {
+    yield* WRITE_ONCE(kvm.mmu_invalidate_range_start, start);
+    yield* WRITE_ONCE(kvm.mmu_invalidate_range_end, end);
+    return;
+  }
+  yield* WRITE_ONCE(kvm.mmu_invalidate_range_start, Math.min(from, start));
+  yield* WRITE_ONCE(kvm.mmu_invalidate_range_end, Math.max(to, end));
 });
 
 /** Whoever looked a page up before must look again. */
@@ -78,7 +82,7 @@ export const mmu_invalidate_covers = fn(
     if ((yield* READ_ONCE(kvm.mmu_invalidate_in_progress)) === 0) return false;
     const start = yield* READ_ONCE(kvm.mmu_invalidate_range_start);
     const end = yield* READ_ONCE(kvm.mmu_invalidate_range_end);
-    return start === NO_RANGE || (gfn >= start && gfn < end);
+    return start === INVALID_GPA || (gfn >= start && gfn < end);
   },
   { hidden: true, protects: { what: 'the test of mmu_invalidate_in_progress', without: no } },
 );

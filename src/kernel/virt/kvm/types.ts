@@ -126,6 +126,9 @@ export interface Kvm {
   readonly vcpus: readonly Vcpu[];
 }
 
+/** Something that a vCPU must do before it runs in the guest again. */
+export type KvmRequest = 'KVM_REQ_TLB_FLUSH' | 'KVM_REQ_MMU_FREE_OBSOLETE_ROOTS';
+
 /** struct kvm_vcpu. */
 export interface Vcpu {
   readonly name: string;
@@ -136,6 +139,6 @@ export interface Vcpu {
   readonly walker: number;
   /** vcpu->mode. */
   readonly mode: Word;
-  /** KVM_REQ_TLB_FLUSH of vcpu->requests. */
-  readonly req_tlb_flush: Word;
+  /** vcpu->requests: a bit, here a word, for each. */
+  readonly requests: Readonly<Record<KvmRequest, Word>>;
 }

@@ -7,13 +7,19 @@ import {
   vm_enter,
   vm_exit,
 } from '../../../machine/ops/guest.ts';
-import { READ_ONCE, cmpxchg_word, swap_word, write_word } from '../../../machine/ops/memory.ts';
+import {
+  READ_ONCE,
+  cmpxchg_word,
+  read_word,
+  store_word,
+  swap_word,
+} from '../../../machine/ops/memory.ts';
 import { local_irq_restore, local_irq_save } from '../../../machine/ops/processor.ts';
 import { AGAIN, retry } from '../../../machine/ops/retry.ts';
 import { smp_mb } from '../../../machine/ops/store-buffer.ts';
 import { smp_call_function_many } from '../../kernel/smp.ts';
 import { srcu_read_lock, srcu_read_unlock } from '../../kernel/srcu.ts';
-import type { Kvm, PageFault, RetPf, Vcpu } from './types.ts';
+import type { Kvm, KvmRequest, PageFault, RetPf, Vcpu } from './types.ts';
 
 /**
  * Running a vCPU, and reaching one that runs.
@@ -41,23 +47,41 @@ export const VCPU_MODES: Readonly<Record<number, string>> = {
   [READING_SHADOW_PAGE_TABLES]: 'READING_SHADOW_PAGE_TABLES',
 };
 
-/** Leaves a request that the vCPU flushes before it runs in the guest again. */
-export const kvm_make_request = leaf(function* kvm_make_request(vcpu: Vcpu): Steps<void> {
-  yield* swap_word(vcpu.req_tlb_flush, 1); // set_bit(), a locked instruction
+/** The requests of vcpu->requests that there are here. */
+export const KVM_REQ_TLB_FLUSH = 'KVM_REQ_TLB_FLUSH';
+export const KVM_REQ_MMU_FREE_OBSOLETE_ROOTS = 'KVM_REQ_MMU_FREE_OBSOLETE_ROOTS';
+
+/** Leaves a request that the vCPU serves before it runs in the guest again. */
+export const kvm_make_request = leaf(function* kvm_make_request(
+  req: KvmRequest,
+  vcpu: Vcpu,
+): Steps<void> {
+  yield* swap_word(vcpu.requests[req], 1); // set_bit(), a locked instruction
+});
+
+/** Is there such a request? */
+export const kvm_test_request = leaf(function* kvm_test_request(
+  req: KvmRequest,
+  vcpu: Vcpu,
+): Steps<boolean> {
+  return (yield* read_word(vcpu.requests[req])) !== 0;
 });
 
 /** Is there a request? It is taken. */
 export const kvm_check_request = fn(
   function* kvm_check_request(vcpu: Vcpu): Steps<boolean> {
-    if ((yield* READ_ONCE(vcpu.req_tlb_flush)) === 0) return false;
-    yield* kvm_clear_request(vcpu);
+    if (!(yield* kvm_test_request(KVM_REQ_TLB_FLUSH, vcpu))) return false;
+    yield* kvm_clear_request(KVM_REQ_TLB_FLUSH, vcpu);
     return true;
   },
   { onBehalf: true },
 );
 
-const kvm_clear_request = leaf(function* kvm_clear_request(vcpu: Vcpu): Steps<void> {
-  yield* swap_word(vcpu.req_tlb_flush, 0); // clear_bit(), and smp_mb__after_atomic()
+const kvm_clear_request = leaf(function* kvm_clear_request(
+  req: KvmRequest,
+  vcpu: Vcpu,
+): Steps<void> {
+  yield* swap_word(vcpu.requests[req], 0); // clear_bit(), and smp_mb__after_atomic()
 });
 
 /** Drops what the vCPU's processor has cached of the guest's second stage (INVEPT, a new ASID). */
@@ -91,7 +115,7 @@ export const kvm_make_all_cpus_request = fn(function* kvm_make_all_cpus_request(
 ): Steps<void> {
   const kicked: number[] = [];
   for (const vcpu of kvm.vcpus) {
-    yield* kvm_make_request(vcpu);
+    yield* kvm_make_request(KVM_REQ_TLB_FLUSH, vcpu);
     const mode = yield* kvm_vcpu_exiting_guest_mode(vcpu); // a full barrier
     if (mode !== OUTSIDE_GUEST_MODE) kicked.push(vcpu.cpu);
   }
@@ -107,14 +131,14 @@ export const kvm_flush_remote_tlbs = fn(
 );
 
 const set_mode = leaf(function* set_mode(vcpu: Vcpu, mode: number): Steps<void> {
-  yield* write_word(vcpu.mode, mode); // smp_store_release()
+  yield* store_word(vcpu.mode, mode); // smp_store_release()
 });
 
 /** kvm_vcpu_exit_request(): must the guest not be entered after all? */
 export const kvm_vcpu_exit_request = fn(
   function* kvm_vcpu_exit_request(vcpu: Vcpu): Steps<boolean> {
     if ((yield* READ_ONCE(vcpu.mode)) === EXITING_GUEST_MODE) return true;
-    return (yield* READ_ONCE(vcpu.req_tlb_flush)) !== 0;
+    return yield* kvm_test_request(KVM_REQ_TLB_FLUSH, vcpu); // kvm_request_pending()
   },
   { protects: { what: 'kvm_vcpu_exit_request()', without: neverAsked } },
 );

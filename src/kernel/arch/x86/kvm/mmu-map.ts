@@ -28,6 +28,7 @@ export const mmu_set_spte = fn(function* mmu_set_spte(
   page: Page,
   write: boolean,
 ): Steps<void> {
-  yield* __set_spte(sptep, make_spte(kvm, 0, page, { write, host_writable: true }));
+  const spte = make_spte(kvm, 0, page, { write, host_writable: true });
+  yield* __set_spte(sptep, spte);
   yield* pte_list_add(kvm, gfn_to_rmap(kvm, sptep_to_gfn(kvm, sptep)), sptep);
 });

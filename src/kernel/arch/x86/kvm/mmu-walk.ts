@@ -1,7 +1,7 @@
 import { fn, leaf } from '../../../../machine/fn.ts';
 import type { Word } from '../../../../machine/memory.ts';
 import type { Steps } from '../../../../machine/op.ts';
-import { read_entry, swap_word, write_word } from '../../../../machine/ops/memory.ts';
+import { read_entry, swap_word, store_word } from '../../../../machine/ops/memory.ts';
 import { local_irq_restore, local_irq_save } from '../../../../machine/ops/processor.ts';
 import { sptep_at } from '../../../virt/kvm/boot.ts';
 import type { Spte, Sptep, Vcpu } from '../../../virt/kvm/types.ts';
@@ -34,7 +34,7 @@ export const smp_store_mb = leaf(
     protects: {
       what: 'the barrier of smp_store_mb()',
       without: function* (word, value) {
-        yield* write_word(word, value);
+        yield* store_word(word, value);
       },
     },
   },
@@ -43,7 +43,7 @@ export const smp_store_mb = leaf(
 /** smp_store_release(): on x86 a plain store. */
 export const smp_store_release = leaf(
   function* smp_store_release(word: Word, value: number): Steps<void> {
-    yield* write_word(word, value);
+    yield* store_word(word, value);
   },
   { address: [0] },
 );

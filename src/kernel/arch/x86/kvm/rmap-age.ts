@@ -37,7 +37,8 @@ const clear_bit = leaf(
 
 /** Forgets that the entry, which says `spte`, was used. */
 export const age_spte = fn(function* age_spte(kvm: Kvm, sptep: Sptep, spte: Spte): Steps<void> {
-  if (spte_ad_enabled(kvm)) yield* clear_bit(masks_of(kvm).accessed, sptep);
+  const { accessed: shadow_accessed_mask } = masks_of(kvm);
+  if (spte_ad_enabled(kvm)) yield* clear_bit(shadow_accessed_mask, sptep);
   else yield* try_cmpxchg64(sptep, spte, mark_spte_for_access_track(kvm, spte, 0));
 });
 

@@ -30,6 +30,7 @@ export interface TdpVmOptions {
   readonly tables_for?: readonly number[];
 }
 
+/** A virtual machine with one slot of `npages` guest frames, or with the slots that it is given. */
 export function new_tdp_vm(machine: Machine, mm: Mm, name: string, options: TdpVmOptions): Kvm {
   const { vcpus, tables = TABLES, npages = 1, tables_for = [], gpcs = [] } = options;
   const of = { machine, tables, stage: stageNamed(machine.arch, tables) };

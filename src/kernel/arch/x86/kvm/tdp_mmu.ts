@@ -134,7 +134,8 @@ export const freeze_removed_spte = fn(
   function* freeze_removed_spte(kvm: Kvm, sptep: Sptep, level: number): Steps<Spte> {
     // A frozen entry will be stored to once more by who froze it.
     return yield* retry(function* () {
-      const old_spte = yield* kvm_tdp_mmu_write_spte_atomic(sptep, frozen_spte(kvm, level));
+      const FROZEN_SPTE = frozen_spte(kvm, level);
+      const old_spte = yield* kvm_tdp_mmu_write_spte_atomic(sptep, FROZEN_SPTE);
       if (is_frozen_spte(old_spte)) return AGAIN; // cpu_relax()
       return old_spte;
     });

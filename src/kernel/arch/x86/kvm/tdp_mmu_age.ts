@@ -35,7 +35,8 @@ export const age_gfn_locked = fn(
   function* age_gfn_locked(kvm: Kvm, iter: TdpIter): Steps<void> {
     const { sptep, old_spte, level } = iter;
     if (spte_ad_enabled(kvm)) {
-      yield* tdp_mmu_clear_spte_bits_atomic(sptep, masks_of(kvm).accessed);
+      const { accessed: shadow_accessed_mask } = masks_of(kvm);
+      yield* tdp_mmu_clear_spte_bits_atomic(sptep, shadow_accessed_mask);
       return;
     }
     const tracked = mark_spte_for_access_track(kvm, old_spte, level);
@@ -59,7 +60,8 @@ export const kvm_tdp_mmu_age_spte = fn(function* kvm_tdp_mmu_age_spte(
 /** The same as it must not be: clears the bit, whatever the entry says by now (v6.15's first form). */
 export const age_spte_by_and = fn(
   function* age_spte_by_and(kvm: Kvm, iter: TdpIter): Steps<void> {
-    yield* tdp_mmu_clear_spte_bits_atomic(iter.sptep, masks_of(kvm).accessed);
+    const { accessed: shadow_accessed_mask } = masks_of(kvm);
+    yield* tdp_mmu_clear_spte_bits_atomic(iter.sptep, shadow_accessed_mask);
   },
   { hidden: true },
 );

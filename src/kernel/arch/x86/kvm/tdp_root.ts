@@ -3,13 +3,7 @@ import type { Page, Word } from '../../../../machine/memory.ts';
 import { ALLOCATED, makeLife } from '../../../../machine/memory.ts';
 import type { Steps } from '../../../../machine/op.ts';
 import { read_lock, read_unlock, write_lock, write_unlock } from '../../../../machine/ops/locks.ts';
-import {
-  READ_ONCE,
-  WRITE_ONCE,
-  fetch_add,
-  swap_word,
-  write_word,
-} from '../../../../machine/ops/memory.ts';
+import { READ_ONCE, WRITE_ONCE, fetch_add, write_word } from '../../../../machine/ops/memory.ts';
 import { local_irq_restore, local_irq_save } from '../../../../machine/ops/processor.ts';
 import { smp_mb } from '../../../../machine/ops/store-buffer.ts';
 import { rcu_read_lock, rcu_read_unlock } from '../../../kernel/rcu.ts';
@@ -17,8 +11,11 @@ import { smp_call_function_many } from '../../../kernel/smp.ts';
 import type { Kvm, Vcpu } from '../../../virt/kvm/types.ts';
 import {
   IN_GUEST_MODE,
+  KVM_REQ_MMU_FREE_OBSOLETE_ROOTS,
   OUTSIDE_GUEST_MODE,
   ack_kick,
+  kvm_make_request,
+  kvm_test_request,
   kvm_vcpu_exiting_guest_mode,
 } from '../../../virt/kvm/vcpu.ts';
 import { kvm_x86_vcpu_run } from './guest-stay.ts';
@@ -51,8 +48,6 @@ export interface TdpRoots {
   readonly tdp_mmu_root_count: Word;
   /** Is the invalid root on kvm->arch.tdp_mmu_roots? */
   readonly listed: Word;
-  /** KVM_REQ_MMU_FREE_OBSOLETE_ROOTS of each vCPU. */
-  readonly requests: readonly Word[];
 }
 
 /** A virtual machine's root, which is valid, and another that is empty. Not a step. */
@@ -71,9 +66,6 @@ export function new_tdp_roots(kvm: Kvm, held_by_vcpus = 0): TdpRoots {
     invalid: kvm.root_role_invalid,
     tdp_mmu_root_count: memory.variable('root->tdp_mmu_root_count', 1 + held_by_vcpus),
     listed: memory.variable('root is on tdp_mmu_roots', 1),
-    requests: kvm.vcpus.map(({ name }) =>
-      memory.variable(`${name}->requests.KVM_REQ_MMU_FREE_OBSOLETE_ROOTS`),
-    ),
   });
 }
 
@@ -84,19 +76,15 @@ export const kvm_tdp_mmu_invalidate_roots = leaf(function* kvm_tdp_mmu_invalidat
   yield* write_word(roots.invalid, 1);
 });
 
-const kvm_make_request = leaf(function* kvm_make_request(request: Word): Steps<void> {
-  yield* swap_word(request, 1); // set_bit()
-});
-
 /** Tells every vCPU to load another root, and waits until none is in the guest with this one. */
 export const kvm_request_free_obsolete_roots = fn(function* kvm_make_all_cpus_request({
   kvm,
-  requests,
 }: TdpRoots): Steps<void> {
   const kicked: number[] = [];
-  for (const [at, vcpu] of kvm.vcpus.entries()) {
-    yield* kvm_make_request(requests[at] as Word);
-    if ((yield* kvm_vcpu_exiting_guest_mode(vcpu)) !== OUTSIDE_GUEST_MODE) kicked.push(vcpu.cpu);
+  for (const vcpu of kvm.vcpus) {
+    yield* kvm_make_request(KVM_REQ_MMU_FREE_OBSOLETE_ROOTS, vcpu);
+    const mode = yield* kvm_vcpu_exiting_guest_mode(vcpu);
+    if (mode !== OUTSIDE_GUEST_MODE) kicked.push(vcpu.cpu);
   }
   yield* smp_call_function_many(kicked, ack_kick);
 });
@@ -183,14 +171,14 @@ export const vcpu_enter_guest_by_root = fn(function* vcpu_enter_guest(
   at: number,
 ): Steps<boolean> {
   const vcpu = roots.kvm.vcpus[at] as Vcpu;
-  const request = roots.requests[at] as Word;
   // kvm_mmu_free_obsolete_roots(), kvm_mmu_reload()
-  const root = (yield* READ_ONCE(request)) === 1 ? roots.next : roots.kvm.root;
+  let { root } = roots.kvm;
+  if (yield* kvm_test_request(KVM_REQ_MMU_FREE_OBSOLETE_ROOTS, vcpu)) root = roots.next;
   const flags = yield* local_irq_save();
   yield* WRITE_ONCE(vcpu.mode, IN_GUEST_MODE);
   yield* smp_mb();
   let used = false;
-  if (root === roots.next || (yield* READ_ONCE(request)) === 0) {
+  if (root === roots.next || !(yield* kvm_test_request(KVM_REQ_MMU_FREE_OBSOLETE_ROOTS, vcpu))) {
     used = yield* kvm_x86_vcpu_run(vcpu, { gpa: 0 }, root);
   }
   yield* WRITE_ONCE(vcpu.mode, OUTSIDE_GUEST_MODE);

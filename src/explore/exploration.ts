@@ -111,12 +111,16 @@ export class Counter implements SearchHooks {
   ended(classOf?: () => number): void {
     const { run, found } = this;
     const ending = run.ending();
+    const stuck = ending === 'deadlock';
     if (ending === 'assumed') found.assumed++;
     else if (ending === 'bounded') this.noteBound();
-    else if (ending === 'complete') this.noteComplete();
-    else found.runs++;
-    if (ending === 'deadlock') found.deadlocks++;
-    this.noteAll(endViolations(run, ending));
+    else {
+      const isOpen = this.isOpen(stuck);
+      if (isOpen) found.bounded++;
+      else found.runs++;
+      if (stuck && !isOpen) found.deadlocks++;
+      if (!stuck || !isOpen) this.noteAll(endViolations(run, ending));
+    }
     this.watchers.ended?.(run, ending);
     if (classOf) this.watchers.classes?.add(classOf());
     const { ends } = this;
@@ -145,16 +149,14 @@ export class Counter implements SearchHooks {
     throw new SearchStopped();
   }
 
-  private noteComplete(): void {
+  /** Is there more to a loop of the run than was tried? Notes where. */
+  private isOpen(stuck: boolean): boolean {
     const { run, found } = this;
-    const glimpse = glimpseIn(run);
-    if (!glimpse) {
-      found.runs++;
-      return;
-    }
-    found.bounded++;
+    const glimpse = glimpseIn(run, stuck);
+    if (!glimpse) return false;
     const { step, message } = glimpse;
     found.boundedAt ??= { limit: 0, site: siteOf(run.nodeBefore(step)) ?? null, message };
+    return true;
   }
 
   private noteBound(): void {
@@ -164,7 +166,9 @@ export class Counter implements SearchHooks {
     run.order.forEach((index) => {
       const node = run.nodes[index];
       if (!node || run.machine.cells.peek(run.machine.cellsOf(index).status) !== BOUNDED) return;
-      found.boundedAt = { limit: Number(node.op?.args[0] ?? 0), site: siteOf(node) ?? null };
+      const [limit, message] = (node.op?.args ?? []) as [number?, string?];
+      const site = message === undefined ? (siteOf(node) ?? null) : null;
+      found.boundedAt = { limit: limit ?? 0, site, ...(message === undefined ? {} : { message }) };
     });
   }
 

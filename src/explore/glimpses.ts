@@ -1,21 +1,27 @@
-import { READ, UPDATE, type Cell } from '../machine/cells.ts';
+import { READ, UPDATE, type Cell, type Reader } from '../machine/cells.ts';
 import type { History } from '../machine/machine.ts';
-import { hasRounds, isChange, roundEndedBy, type WaitingRound } from '../machine/ops/retry.ts';
+import {
+  hasRounds,
+  isChange,
+  isRetry,
+  roundEndedBy,
+  type WaitingRound,
+} from '../machine/ops/retry.ts';
 import type { Run } from './run.ts';
 
 /**
  * What a run does not show of loops that start again (machine/ops/retry.ts).
  *
- * Who learns nothing new waits, where in fact he goes round and round. What his rounds leave as it was can be
- * looked at in between all the same: a trylock fails if it comes while a round holds the lock. In the rounds
- * that are tried every such meeting is tried too. But if somebody looks while the loop waits, and what ends the
- * wait happens only because of that, no round is tried that could meet him: nothing is known about it, and the run
- * counts as one that came to a loop's bound.
+ * Who leaves everything as he found it waits, where in fact he goes round and round. That loses nothing, because
+ * the run without such a round is tried as well; unless somebody has seen the round: a trylock that came while it
+ * held the lock. Then there is no run without it, and none in which another round begins before what ends the
+ * wait. Of what such a round might meet nothing is known, and the run counts as one that came to a loop's bound.
+ * So does a run that is stuck because somebody waits for what every round says for a moment.
  *
  * What a step happens before is the same in all runs of a class, so this is a property of the class.
  */
 export interface Glimpse {
-  /** The step that looked. */
+  /** The step that looked, or the last one of the run. */
   readonly step: number;
   readonly message: string;
 }
@@ -29,7 +35,14 @@ interface Access {
   readonly after: number;
 }
 
-export function glimpseIn(run: Run): Glimpse | null {
+/** A word that a round changes for a moment, and how far off it is meanwhile. */
+interface Undone {
+  readonly name: string;
+  readonly off: readonly number[];
+}
+
+/** `stuck`: the run ends because nobody can go on. */
+export function glimpseIn(run: Run, stuck: boolean): Glimpse | null {
   const { machine } = run;
   if (!hasRounds(machine)) return null;
   const steps = machine.history as History;
@@ -38,7 +51,11 @@ export function glimpseIn(run: Run): Glimpse | null {
     const round = roundEndedBy(steps, end);
     if (!round) continue;
     accesses ??= accessesOf(run);
-    const glimpse = glimpseOf(run, accesses, round, end);
+    const undone = undoneBy(run, accesses, round, end);
+    if (undone.size === 0) continue;
+    const glimpse = stuck
+      ? awaited(run, end, undone)
+      : glimpseOf(run, accesses, round, end, undone);
     if (glimpse) return glimpse;
   }
   return null;
@@ -59,38 +76,7 @@ function accessesOf(run: Run): Access[] {
   return list;
 }
 
-function glimpseOf(
-  run: Run,
-  accesses: readonly Access[],
-  round: WaitingRound,
-  end: number,
-): Glimpse | null {
-  const { actorAt, startAt, machine } = run;
-  const who = actorAt[end] as number;
-  const passing = undoneBy(run, accesses, round, end);
-  if (passing.size === 0) return null;
-  for (let at = startAt[end] as number; at < accesses.length; at++) {
-    const { step, cell, kind, before } = accesses[at] as Access;
-    if (step > end && actorAt[step] === who) return null; // he goes on
-    const undone = kind === UPDATE ? undefined : passing.get(cell);
-    if (!undone || !isTold(run, step, before, undone)) continue;
-    if (wouldEndTheWait(run, accesses, round, step)) continue;
-    const other = machine.actor(actorAt[step] as number).name;
-    const { name } = undone;
-    return {
-      step,
-      message: `${machine.actor(who).name} changes ${name} for a moment in each round of a loop, and ${other} looks at it: whether a further round would have met ${other} was not tried`,
-    };
-  }
-  return null;
-}
-
-/** A word that the round changes for a moment, and how far it is off then from what the round leaves there. */
-interface Undone {
-  readonly name: string;
-  readonly off: readonly number[];
-}
-
+/** The words that the round changes for a moment, as its actor sees them. */
 function undoneBy(
   run: Run,
   accesses: readonly Access[],
@@ -98,64 +84,129 @@ function undoneBy(
   end: number,
 ): Map<Cell, Undone> {
   const { actorAt, startAt, machine } = run;
-  const values = new Map<Cell, readonly number[]>();
+  const who = machine.actor(actorAt[end] as number);
+  const own: { readonly step: number; readonly cell: Cell; readonly by: number }[] = [];
   for (let at = startAt[since + 1] as number; at < (startAt[end] as number); at++) {
-    const { step, cell, kind, after } = accesses[at] as Access;
-    if (actorAt[step] !== actorAt[end] || kind === READ) continue;
-    values.set(cell, [...(values.get(cell) ?? []), after]);
+    const { step, cell, kind, before, after } = accesses[at] as Access;
+    if (actorAt[step] === who.index && kind !== READ) own.push({ step, cell, by: after - before });
+  }
+  for (const { step, cell, value, before } of machine.buffers?.storedSince(who, since) ?? []) {
+    const isNumber = typeof value === 'number' && typeof before === 'number';
+    if (step < end && isNumber) own.push({ step, cell, by: value - before });
+  }
+  own.sort((one, other) => one.step - other.step);
+  const off = new Map<Cell, number[]>();
+  for (const { cell, by } of own) {
+    const all = off.get(cell) ?? [];
+    off.set(cell, [...all, (all.at(-1) ?? 0) + by]);
   }
   const undone = new Map<Cell, Undone>();
   for (const { cell, name } of machine.memory.everyWord()) {
-    const own = values.get(cell) ?? [];
-    const off = own.map((value) => value - (own.at(-1) as number)).filter((by) => by !== 0);
-    if (off.length > 0) undone.set(cell, { name, off });
+    const meanwhile = (off.get(cell) ?? []).filter((by) => by !== 0);
+    if (meanwhile.length > 0) undone.set(cell, { name, off: meanwhile });
   }
   return undone;
 }
 
-/** Would the step have been told something else? Who only waits for a lock is let in later, and knows nothing. */
-function isTold({ machine }: Run, step: number, found: number, { off }: Undone): boolean {
-  const { nodeAt, valueAt } = machine.history as History;
-  const op = nodeAt[step]?.op;
-  if (!op || valueAt[step] === undefined || op.def.learns === 'nothing') return false;
-  const tells = (value: number): unknown => (op.def.tells ? op.def.tells(op.args, value) : value);
-  return off.some((by) => tells(found + by) !== tells(found));
+/** A step that has met the round, though nothing that ends the wait had happened by then. */
+function glimpseOf(
+  run: Run,
+  accesses: readonly Access[],
+  round: WaitingRound,
+  end: number,
+  undone: ReadonlyMap<Cell, Undone>,
+): Glimpse | null {
+  const { actorAt, startAt, machine } = run;
+  const who = machine.actor(actorAt[end] as number);
+  const flusher = machine.buffers?.flusherOf(who);
+  const off = new Map<Cell, number>();
+  for (let at = startAt[round.since + 1] as number; at < accesses.length; at++) {
+    const { step, cell, kind, before, after } = accesses[at] as Access;
+    const word = undone.get(cell);
+    if (!word) continue;
+    const by = off.get(cell) ?? 0;
+    const actor = actorAt[step] as number;
+    if (actor === who.index || actor === flusher) {
+      if (kind !== READ) off.set(cell, by + after - before);
+      continue;
+    }
+    if (by === 0 || kind === UPDATE || !isTold(run, step, before, before - by)) continue;
+    if (hadEndedTheWait(run, accesses, round, who.index, step)) continue;
+    const other = machine.actor(actor).name;
+    return {
+      step,
+      message: `${who.name} changes ${word.name} for a moment in each round of a loop, and ${other} has seen that: what the next round would have met was not tried`,
+    };
+  }
+  return null;
 }
 
-/** Has anything ended the wait that is not there because of the look? Then a round is tried that comes before it. */
-function wouldEndTheWait(
+/** Would the step have been told something else without the round? Who waits for a lock is let in later. */
+function isTold({ machine }: Run, step: number, found: number, without: number): boolean {
+  const { actorAt, nodeAt, valueAt } = machine.history as History;
+  const op = nodeAt[step]?.op;
+  if (!op || valueAt[step] === undefined || op.def.learns === 'nothing') return false;
+  if (machine.actor(actorAt[step] as number).kind === 'buffer') return false;
+  return op.def.tells ? op.def.tells(op.args, found) !== op.def.tells(op.args, without) : true;
+}
+
+/** Does the look come of something that ends the wait? Then the next round begins behind it in any case. */
+function hadEndedTheWait(
   run: Run,
   accesses: readonly Access[],
   { since, seen }: WaitingRound,
+  who: number,
   look: number,
 ): boolean {
   const { actorAt, startAt } = run;
   const learned = new Map(seen.map((it) => [it.cell, it]));
-  const behind = stepsBehind(run, accesses, look);
-  for (let at = startAt[since + 1] as number; at < accesses.length; at++) {
+  for (let at = startAt[since + 1] as number; at < (startAt[look] as number); at++) {
     const { step, cell, kind, after } = accesses[at] as Access;
     const it = learned.get(cell);
-    if (!it || kind === READ || behind.has(step) || !isChange(it, after)) continue;
-    if (actorAt[step] !== actorAt[since]) return true;
+    if (!it || kind === READ || actorAt[step] === who || !isChange(it, after)) continue;
+    if (isBehind(run, accesses, step, look)) return true;
   }
   return false;
 }
 
-/** The steps that `first` happens before, and itself. */
-function stepsBehind(run: Run, accesses: readonly Access[], first: number): ReadonlySet<number> {
-  const { actorAt, startAt, depth } = run;
-  const behind = new Set<number>();
+/** Does `first` happen before `last`? */
+function isBehind(run: Run, accesses: readonly Access[], first: number, last: number): boolean {
+  const { actorAt, startAt } = run;
   const actors = new Set<number>();
   const [read, written] = [new Set<Cell>(), new Set<Cell>()];
-  for (let step = first; step < depth; step++) {
+  for (let step = first; step <= last; step++) {
     const actor = actorAt[step] as number;
     const own = accesses.slice(startAt[step], run.endOf(step));
     const depends = ({ cell, kind }: Access): boolean =>
       written.has(cell) || (kind !== READ && read.has(cell));
     if (step > first && !actors.has(actor) && !own.some(depends)) continue;
-    behind.add(step);
+    if (step === last) return true;
     actors.add(actor);
     for (const { cell, kind } of own) (kind === READ ? read : written).add(cell);
   }
-  return behind;
+  return false;
+}
+
+/** Somebody who is stuck, and waits for what the round says for a moment. */
+function awaited(run: Run, end: number, undone: ReadonlyMap<Cell, Undone>): Glimpse | null {
+  const { machine, now } = run;
+  const who = machine.actor(run.actorAt[end] as number);
+  for (const index of run.order) {
+    const op = run.nodes[index]?.op;
+    if (!op?.def.guard || index === who.index || !run.isAlive(index) || isRetry(op.def)) continue;
+    const waits = machine.actor(index);
+    if (waits.daemon) continue;
+    for (const [cell, { name, off }] of undone) {
+      const met = off.some((by) => {
+        const read: Reader = { get: (asked) => now.get(asked) + (asked === cell ? by : 0) };
+        return op.def.guard?.(read, machine, waits, op.args);
+      });
+      if (!met) continue;
+      return {
+        step: run.depth - 1,
+        message: `${waits.name} waits for what ${who.name} makes of ${name} for a moment in each round of a loop: that a further round ends the wait was not tried`,
+      };
+    }
+  }
+  return null;
 }

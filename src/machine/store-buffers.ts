@@ -45,6 +45,14 @@ export interface Deferred {
   readonly ends?: Cell | undefined;
 }
 
+/** One store as the storing CPU sees it. Entries are said by text. */
+export interface Stored {
+  readonly step: number;
+  readonly cell: Cell;
+  readonly value: number | string | undefined;
+  readonly before: number | string | undefined;
+}
+
 interface Issued extends Deferred {
   readonly who: Actor;
 }
@@ -73,6 +81,7 @@ export class StoreBuffers {
   private readonly ofCpu: (StoreBuffer | undefined)[] = [];
   private readonly ofTask: Map<number, StoreBuffer> = new Map();
   private readonly slots: Slot[] = [];
+  private readonly overwritten: Set<Cell> = new Set();
   private readonly entries: Interner<Issued>;
   /** Per actor: for each word (its cell) a satellite that says which slot holds its latest store. */
   private readonly latest: Map<Cell, Cell>[] = [];
@@ -134,6 +143,11 @@ export class StoreBuffers {
     return this.of(who) !== undefined;
   }
 
+  /** Who takes the stores of `who` to memory. */
+  flusherOf(who: Actor): number | undefined {
+    return this.of(who)?.flusher.index;
+  }
+
   /** Is everything in memory that the CPU of `who` has issued? */
   isEmpty(read: Reader, who: Actor): boolean {
     const buffer = this.of(who);
@@ -160,6 +174,59 @@ export class StoreBuffers {
     cells.add(buffer.pending, 1);
     for (const cell of this.written(deferred)) cells.poke(this.latestOf(who, cell), slot.id + 1);
     if (deferred.ends !== undefined) cells.add(this.unseenOf(deferred.ends), 1);
+  }
+
+  /** What `who` has stored since that step, to which cells, and what these said to `who` before. In order. */
+  storedSince(who: Actor, since: number): Stored[] {
+    const buffer = this.of(who);
+    if (buffer === undefined) return [];
+    const { cells } = this.machine;
+    const stored: Stored[] = [];
+    for (let at = cells.peek(buffer.issued) - 1; at >= 0; at--) {
+      const { entry } = this.slot(buffer, at);
+      const step = cells.event[cells.lastWrite[entry] as number] as number;
+      if (step <= since) break;
+      const issued = this.entries.at(cells.peek(entry) - 1);
+      for (const cell of this.written(issued)) {
+        const before = this.valueBefore(buffer, at, cell, step);
+        stored.push({ step, cell, value: plainValue(issued), before });
+      }
+    }
+    return stored.reverse();
+  }
+
+  /** What the cell said to the buffer's CPU when it issued entry number `at`. */
+  private valueBefore(
+    buffer: StoreBuffer,
+    at: number,
+    cell: Cell,
+    step: number,
+  ): number | string | undefined {
+    for (let earlier = at - 1; earlier >= 0; earlier--) {
+      const { entry, overwritten } = this.slot(buffer, earlier);
+      const issued = this.entries.at(this.machine.cells.peek(entry) - 1);
+      if (!this.written(issued).includes(cell)) continue;
+      if (this.valueAt(overwritten, step) === 0) return plainValue(issued);
+      break;
+    }
+    return this.valueAt(cell, step);
+  }
+
+  /** What the cell said behind that step. */
+  private valueAt(cell: Cell, step: number): number {
+    const { cells } = this.machine;
+    let value = cells.peek(cell);
+    for (let write = cells.lastWrite[cell] as number; write >= 0;) {
+      if ((cells.event[write] as number) <= step) break;
+      value = cells.old[write] as number;
+      write = cells.prevWrite[write] as number;
+    }
+    return value;
+  }
+
+  /** Whether a cell is only there to say which store is the latest in memory: nothing of the program's. */
+  isBookkeeping(cell: Cell): boolean {
+    return this.overwritten.has(cell);
   }
 
   /** May the buffer's entry number `at` go to memory? */
@@ -280,6 +347,7 @@ export class StoreBuffers {
     if (slot === undefined) {
       const { cells } = this.machine;
       slot = { id: this.slots.length, entry: cells.tally(), overwritten: cells.allocate() };
+      this.overwritten.add(slot.overwritten);
       this.slots.push(slot);
       buffer.slots[at] = slot;
     }
@@ -308,6 +376,10 @@ export class StoreBuffers {
 }
 
 const NOTHING = { bits: 0n, generation: 0 };
+
+function plainValue({ value }: Issued): number | string | undefined {
+  return typeof value === 'object' ? saidBy(value) : value;
+}
 
 function isWhole(value: Issued['value']): value is Entry {
   return typeof value === 'object' && !('half' in value);

@@ -6,11 +6,11 @@ import { new_vm, sptep_at } from '../../src/kernel/virt/kvm/boot.ts';
 import { Machine } from '../../src/machine/machine.ts';
 import type { Page, Word } from '../../src/machine/memory.ts';
 import type { Steps } from '../../src/machine/op.ts';
-import { choose, spin_until } from '../../src/machine/ops/control.ts';
+import { choose } from '../../src/machine/ops/control.ts';
 import { guest_load, vm_enter, vm_exit } from '../../src/machine/ops/guest.ts';
-import { spin_lock, spin_trylock, spin_unlock } from '../../src/machine/ops/locks.ts';
+import { spin_lock, spin_unlock } from '../../src/machine/ops/locks.ts';
 import { READ_ONCE, WRITE_ONCE, write_entry } from '../../src/machine/ops/memory.ts';
-import { free_frame, page_ref_get, page_ref_put } from '../../src/machine/ops/pages.ts';
+import { free_frame } from '../../src/machine/ops/pages.ts';
 import { AGAIN, retry } from '../../src/machine/ops/retry.ts';
 import { bug_on } from '../../src/machine/ops/secondary.ts';
 import { STAGE } from '../../src/machine/stages.ts';
@@ -29,16 +29,12 @@ const machineOf = (model: 'sc' | 'tso' = 'sc'): Machine =>
 type Words = Readonly<Record<'x' | 'y' | 'l', Word>>;
 type Body = (w: Words) => Steps<unknown>;
 
-function explored(model: 'sc' | 'tso', ...bodies: Body[]): ReturnType<typeof explore> {
+function kinds(model: 'sc' | 'tso', ...bodies: Body[]): string[] {
   const machine = machineOf(model);
   const variable = (name: string): Word => machine.memory.variable(name);
   const w = { x: variable('x'), y: variable('y'), l: variable('l') };
   machine.cells.settle();
-  return explore(tasks(machine, ...bodies.map((body) => () => body(w))));
-}
-
-function kinds(model: 'sc' | 'tso', ...bodies: Body[]): string[] {
-  const { violations } = explored(model, ...bodies);
+  const { violations } = explore(tasks(machine, ...bodies.map((body) => () => body(w))));
   return [...violations.values()].map(({ violation }) => violation.kind);
 }
 
@@ -92,86 +88,6 @@ describe('a loop that waits', () => {
       yield* WRITE_ONCE(w.x, 1);
     };
     expect(kinds('tso', asks, answers)).toEqual([]);
-  });
-});
-
-describe('what each round does for a moment', () => {
-  const holds_l: Body = (w) =>
-    retry(function* () {
-      yield* spin_lock(w.l);
-      const done = (yield* READ_ONCE(w.x)) === 1;
-      yield* spin_unlock(w.l);
-      yield* WRITE_ONCE(w.y, 1);
-      return done ? undefined : AGAIN;
-    });
-  const until_a_round: Body = ({ y }) => spin_until([y], (value) => value === 1);
-  const takes_l: Body = function* (w) {
-    const got = yield* spin_trylock(w.l);
-    yield* bug_on(!got, 'l', 'somebody has it');
-    if (got) yield* spin_unlock(w.l);
-  };
-
-  test('may be met by somebody who comes later, in a round that is not tried: no run counts', () => {
-    const comes_later: Body = function* (w) {
-      yield* until_a_round(w);
-      yield* takes_l(w);
-      yield* WRITE_ONCE(w.x, 1);
-    };
-    const { runs, bounded, boundedAt, violations } = explored('sc', holds_l, comes_later);
-    expect([runs, bounded, violations.size]).toEqual([0, 1, 0]);
-    expect(boundedAt?.message).toContain('CPU0 changes l for a moment in each round of a loop');
-  });
-
-  test('is met in a round that is tried, if the loop goes on without him', () => {
-    const lets_go: Body = function* (w) {
-      yield* until_a_round(w);
-      yield* WRITE_ONCE(w.x, 1);
-    };
-    const comes_later: Body = function* (w) {
-      yield* until_a_round(w);
-      yield* takes_l(w);
-    };
-    const { bounded, violations } = explored('sc', holds_l, comes_later, lets_go);
-    expect(bounded).toBe(0);
-    expect(violations.size).toBe(1);
-  });
-
-  test('is nothing to who adds a reference to a page that each round holds for a moment', () => {
-    const machine = machineOf();
-    const page = new_page(machine, 'P', 1);
-    const [x, y] = ['x', 'y'].map((name) => machine.memory.variable(name)) as [Word, Word];
-    machine.cells.settle();
-    const holds_page = (): Steps<unknown> =>
-      retry(function* () {
-        const got = yield* page_ref_get(page, true, null);
-        const done = (yield* READ_ONCE(x)) === 1;
-        if (got) yield* page_ref_put(page);
-        yield* WRITE_ONCE(y, 1);
-        return done ? undefined : AGAIN;
-      });
-    const uses = (has: () => Steps<unknown>) =>
-      function* (): Steps<void> {
-        yield* spin_until([y], (value) => value === 1);
-        yield* has();
-        yield* page_ref_put(page);
-        yield* WRITE_ONCE(x, 1);
-      };
-    const bounded = (has: () => Steps<unknown>): boolean =>
-      explore(tasks(machine, holds_page, uses(has))).bounded > 0;
-    expect(bounded(() => page_ref_get(page, false, null))).toBe(false);
-    // But to who drops the last one it is: a round may be the one that has it then.
-    expect(bounded(function* () {})).toBe(true);
-  });
-
-  test('is nothing to who waits for the lock', () => {
-    const comes_later: Body = function* (w) {
-      yield* until_a_round(w);
-      yield* spin_lock(w.l);
-      yield* spin_unlock(w.l);
-      yield* WRITE_ONCE(w.x, 1);
-    };
-    const { runs, bounded } = explored('sc', holds_l, comes_later);
-    expect([runs > 0, bounded]).toEqual([true, 0]);
   });
 });
 

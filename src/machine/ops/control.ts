@@ -108,9 +108,9 @@ export function* assume(condition: boolean): Steps<void> {
   if (!condition) yield* perform(assumeOp, [condition]);
 }
 
-const boundOp = defineOp('bounded', {
+export const boundOp = defineOp('bounded', {
   ordering: 'none',
-  exec: (m, who, [_limit]: [number]) => {
+  exec: (m, who, [_limit, _message]: [limit: number, message?: string]) => {
     m.cells.set(m.cellsOf(who.index).status, BOUNDED);
     return undefined;
   },

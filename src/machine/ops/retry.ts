@@ -4,14 +4,20 @@ import { READ, UPDATE, type Cell, type Reader } from '../cells.ts';
 import { currentActivation } from '../fn.ts';
 import type { History, Machine } from '../machine.ts';
 import { defineOp, perform, type Op, type Steps } from '../op.ts';
+import { boundOp } from './control.ts';
 
 /**
  * Loops that start again because something was not as it must be.
  *
  * Tried as they stand they have endless runs: the same round again and again, while others pause. So whoever
- * comes back to the head of such a loop waits until something has changed that the round has learned. Nothing
- * is lost: a round that learns the same again does what the last one did. And nothing is invented: any change
- * ends the wait, one that the round does not care for included.
+ * comes back to the head of such a loop waits until something has changed that the round has learned, if the
+ * round has left everything as it found it. Nothing is lost: such a round might as well not have been, so a run
+ * with another one behind it, which may begin before the change and end after it, is the run without it, where
+ * that other one is the first; it is tried, because a loop may begin at any moment. And nothing is invented: any
+ * change ends the wait, one that the round does not care for included.
+ * A round that has changed something is followed by the next one at once: what it has stored may be what others
+ * have waited for, and a run without it would be another. That can go on for ever (a counter of rounds): behind
+ * AT_MOST such rounds in a row nothing is known, and the run has come to a loop's bound.
  *
  * What a round has learned is what the steps that told it something have read, each cell with the value that it
  * had at first; of a reference count, whether there are any. What the round has changed itself, and not back,
@@ -22,9 +28,8 @@ import { defineOp, perform, type Op, type Steps } from '../op.ts';
  * not what the next one will be: it does not wait.
  *
  * What a round does in passing, and undoes, others see in the rounds that are tried. If somebody looks at such a
- * word while the loop waits (a trylock, at a lock that each round holds for a moment), another round might have
- * met him, and the verdict is no longer `safe` (explore/glimpses.ts).
- * Assumes: under TSO, nobody lives by a store of the round that another has overwritten since.
+ * word (a trylock, at a lock that each round holds for a moment), and what ends the wait comes of that, the run
+ * without the round is another one; then the verdict is not `safe` (explore/glimpses.ts).
  *
  * If the run ends with somebody waiting so, nobody is left who could change anything: a livelock, found as such.
  */
@@ -95,6 +100,7 @@ function learned(m: Machine, who: Actor, since: number): readonly Seen[] {
     }
     if (cells.kind[at] !== READ) stored.set(cell, undefined);
   }
+  if (leavesAChange(m, who, since)) seen.set(AT_ONCE.cell, AT_ONCE);
   for (const cell of m.cells.unions) {
     const first = seen.get(cell);
     if (!first) continue;
@@ -116,6 +122,49 @@ function learned(m: Machine, who: Actor, since: number): readonly Seen[] {
   return m.rounds.at(m.rounds.id([...seen.values()]));
 }
 
+/**
+ * Is anything other than the round has found it, by what the round has stored? What it counts up and down again
+ * is not, nor is a store of what stood there; unless somebody else has stored there in between, whose store is
+ * lost then. Of buffered stores it matters what they are, not when they reach memory.
+ */
+function leavesAChange(m: Machine, who: Actor, since: number): boolean {
+  const { cells } = m;
+  const steps = m.history as History;
+  const after = new Map<Cell, number>();
+  const off = new Map<Cell, number>();
+  const lastOwn = new Map<Cell, number>();
+  const others = new Map<Cell, number>();
+  for (let at = cells.top - 1; at >= (steps.startAt[since + 1] as number); at--) {
+    const cell = cells.cell[at] as Cell;
+    if (cells.kind[at] === READ || cells.tallies.has(cell) || cells.unions.has(cell)) continue;
+    const before = cells.old[at] as number;
+    const step = cells.event[at] as number;
+    const value = after.get(cell) ?? cells.peek(cell);
+    after.set(cell, before);
+    if (m.buffers?.isBookkeeping(cell)) continue;
+    if (steps.actorAt[step] !== who.index) {
+      if (lastOwn.has(cell)) others.set(cell, step);
+      continue;
+    }
+    const isOver = others.has(cell) && isStore(steps, lastOwn.get(cell) as number);
+    if (isOver && value !== before) return true;
+    if (!lastOwn.has(cell)) lastOwn.set(cell, step);
+    off.set(cell, (off.get(cell) ?? 0) + value - before);
+  }
+  for (const { cell, value, before } of m.buffers?.storedSince(who, since) ?? []) {
+    if (typeof value === 'number' && typeof before === 'number') {
+      off.set(cell, (off.get(cell) ?? 0) + value - before);
+    } else if (value !== before) return true;
+  }
+  for (const by of off.values()) if (by !== 0) return true;
+  return false;
+}
+
+/** Does the step store without looking? */
+function isStore(steps: History, step: number): boolean {
+  return howMuch(steps, step) === 'stored';
+}
+
 function howMuch({ nodeAt }: History, step: number): 'nothing' | 'sign' | 'stored' | 'values' {
   return nodeAt[step]?.op?.def.learns ?? 'values';
 }
@@ -134,10 +183,12 @@ function note(seen: Map<Cell, Seen>, it: Seen): void {
  */
 function refuseReopened(m: Machine, who: Actor, since: number): void {
   const { actorAt, nodeAt } = m.history as History;
-  for (let step = since + 1; step < m.cells.depth; step++) {
+  let inside = countedAgain(m, who, since);
+  for (let step = since + 1; step < m.cells.depth && !inside; step++) {
     const op = actorAt[step] === who.index ? nodeAt[step]?.op : null;
-    const inside = op?.def.isBackIn?.(m, who, op.args);
-    if (!inside) continue;
+    inside = op?.def.isBackIn?.(m, who, op.args) ?? null;
+  }
+  if (inside) {
     throw new GracewalkError('E132', `${who.name} would wait inside ${inside} to try again`, {
       notes: [`the round that it tries again has left ${inside}, and entered it anew`],
       help: 'let retry() begin a round where the section is not open, and open it in each',
@@ -145,15 +196,50 @@ function refuseReopened(m: Machine, who: Actor, since: number): void {
   }
 }
 
+/** Sections that are counted, and that the actor has been out of since that step and is in again. */
+function countedAgain(m: Machine, { index, cpu }: Actor, since: number): string | null {
+  const { cells } = m;
+  const { actorAt } = m.history as History;
+  const wasOut = (count: Cell): boolean => {
+    let after = cells.peek(count);
+    if (after === 0) return false;
+    for (let at = cells.lastWrite[count] as number; at >= 0; at = cells.prevWrite[at] as number) {
+      const step = cells.event[at] as number;
+      if (step <= since) return false;
+      after = cells.old[at] as number;
+      if (after === 0 && actorAt[step] === index && startedInside(m, count, since)) return true;
+    }
+    return false;
+  };
+  if (wasOut(m.cellsOf(index).rcuNesting)) return 'an RCU read-side section';
+  if (cpu >= 0 && wasOut(m.cpu(cpu).atomic)) return 'a region without preemption';
+  return null;
+}
+
+/** Was the count above zero behind that step? */
+function startedInside({ cells }: Machine, count: Cell, since: number): boolean {
+  let before = cells.peek(count);
+  for (let at = cells.lastWrite[count] as number; at >= 0; at = cells.prevWrite[at] as number) {
+    if ((cells.event[at] as number) <= since) break;
+    before = cells.old[at] as number;
+  }
+  return before > 0;
+}
+
 const endOp = defineOp('round_ends', {
   ordering: 'none',
   exec: (m, who, [depth]: [number]): readonly Seen[] => {
     const since = m.cells.peek(startOf(m, who, depth));
-    refuseReopened(m, who, since);
-    return learned(m, who, since);
+    const seen = learned(m, who, since);
+    if (!isAtOnce(seen)) refuseReopened(m, who, since);
+    return seen;
   },
   ghost: true,
 });
+
+function isAtOnce(seen: readonly Seen[]): boolean {
+  return seen.includes(AT_ONCE);
+}
 
 /** Has any of it changed? Every cell is asked, because each of them can end the wait. */
 function changed(read: Reader, seen: readonly Seen[]): boolean {
@@ -200,7 +286,7 @@ export function roundEndedBy(steps: History, step: number): WaitingRound | null 
   const op = steps.nodeAt[step]?.op;
   if (op?.def !== endOp) return null;
   const seen = steps.valueAt[step] as readonly Seen[];
-  if (seen.some(({ cell }) => cell === AT_ONCE.cell)) return null;
+  if (isAtOnce(seen)) return null;
   const [depth] = op.args;
   for (let since = step - 1; since >= 0; since--) {
     const begun = steps.actorAt[since] === steps.actorAt[step] ? steps.nodeAt[since]?.op : null;
@@ -260,6 +346,10 @@ function lastLook({ cells, history }: Machine, who: Actor, cell: Cell): number {
   return -1;
 }
 
+/** Rounds one after the other each of which changes something. */
+const AT_MOST = 8;
+const NEVER_THE_SAME = 'each round of a loop changes something, so no round is like the last';
+
 /** What a round returns that must be gone through again. */
 export const AGAIN: unique symbol = Symbol('again');
 
@@ -273,10 +363,12 @@ export function* retry<T>(round: () => Steps<T | typeof AGAIN>): Steps<T> {
   const depth = activation ? ++activation.rounds : 0;
   try {
     yield* perform(beginOp, [depth]);
-    for (;;) {
+    for (let changes = 0; ;) {
       const result = yield* round();
       if (result !== AGAIN) return result;
       const seen = yield* perform(endOp, [depth]);
+      changes = isAtOnce(seen) ? changes + 1 : 0;
+      if (changes > AT_MOST) yield* perform(boundOp, [AT_MOST, NEVER_THE_SAME]);
       yield* perform(againOp, [seen, depth]);
     }
   } finally {

@@ -89,15 +89,15 @@ describe('a page of the guest is freed', () => {
 
   test.each(KINDS)('without a flush: %s', (tables) => {
     expect(found(race(guest(tables), false))).toEqual([
-      "stale-translation: X is freed while vCPU0's TLB may still map 0x0 to it.",
-      "stale-translation: X is gone, yet vCPU0's TLB may still map 0x0 to it.",
-      'use-after-free: CPU0 uses 0x0 after CPU1 has freed X.',
+      "stale-translation: X is freed while vCPU0's TLB may still map gfn 0 to it.",
+      "stale-translation: X is gone, yet vCPU0's TLB may still map gfn 0 to it.",
+      'use-after-free: CPU0 uses gfn 0 of vCPU0 after CPU1 has freed X.',
     ]);
   });
 
   test('the vCPU does not look for requests', () => {
     const never_looks = patch(kvm_vcpu_exit_request, never);
-    const gone = "stale-translation: X is gone, yet vCPU0's TLB may still map 0x0 to it.";
+    const gone = "stale-translation: X is gone, yet vCPU0's TLB may still map gfn 0 to it.";
     expect(found(race(guest('ept'), true, [never_looks]))).toContain(gone);
     const no_flush = patch(kvm_vcpu_flush_tlb_current, function* () {});
     expect(found(race(guest('ept'), true, [no_flush]))).toContain(gone);
@@ -174,7 +174,7 @@ describe('a loop that starts again', () => {
     const { machine, waits } = flag();
     const { violations } = explore(tasks(machine, waits));
     expect([...violations.values()].map(({ violation }) => violation.message)).toEqual([
-      'Nobody is left who could change it: CPU0 tries again and again, without a change of x, y.',
+      'Nobody is left who could change it: CPU0 tries again and again, without a change of y, x.',
     ]);
   });
 

@@ -10,36 +10,67 @@ import {
   hlist_add_head_rcu,
   inserted,
   madvise_dontneed,
+  mm_take_all_locks,
   mirror_fault,
   mirror_invalidate,
   mmu_interval_notifier_insert,
+  mutex_lock,
+  new_file,
   new_mirror,
   new_mm,
   new_page,
+  new_page_of_file,
   notifiers_of,
+  shrink_folio_list,
   spin_lock,
   spin_unlock,
   tree_of,
   type Mirror,
   type Mm,
+  type Page,
 } from 'gracewalk/linux';
 
 const ADDR = 0x1000;
 
 interface State {
   readonly mm: Mm;
+  readonly X: Page;
   readonly nic: Mirror;
 }
 
 /** Another device mirrors from `other`: the same page, or one that nobody takes away. */
 function state(m: Machine, other: number): State {
-  const mm = new_mm(m, 'mm', { [ADDR]: new_page(m, 'X') }, { on: [] });
+  const X = new_page(m, 'X');
+  const mm = new_mm(m, 'mm', { [ADDR]: X }, { on: [] });
   inserted(m, new_mirror(m, mm, 'gpu', { start: other, length: PAGE_SIZE }).sub);
-  return { mm, nic: new_mirror(m, mm, 'nic', { start: ADDR, length: PAGE_SIZE }) };
+  return { mm, X, nic: new_mirror(m, mm, 'nic', { start: ADDR, length: PAGE_SIZE }) };
 }
 
 /** The invalidation that is going on has met nobody, and no epoch is open. */
 const ALONE = { setup: (m: Machine) => state(m, ADDR + 4 * PAGE_SIZE) };
+
+/** Nobody has subscribed to anything of the process, and what takes the page holds no mmap_lock. */
+const FIRST = {
+  setup(m: Machine): State {
+    const file = new_file(m, 'F', { shmem: false });
+    const X = new_page_of_file(m, 'X', file);
+    const mm = new_mm(m, 'mm', { [ADDR]: X }, { on: [], rwsem: file.i_mmap_rwsem });
+    return { mm, X, nic: new_mirror(m, mm, 'nic', { start: ADDR, length: PAGE_SIZE }) };
+  },
+  run: {
+    CPU0: ({ mm, X }: State) => shrink_folio_list(mm, X),
+    *CPU1({ nic }: State) {
+      yield* mmu_interval_notifier_insert(nic.sub);
+      yield* mirror_fault(nic, ADDR);
+    },
+  },
+};
+
+/** mmap_lock is held, and nothing else. */
+const NO_OTHER_LOCKS = patch(mm_take_all_locks, function* (mm) {
+  yield* mutex_lock(notifiers_of(mm).mm_all_locks_mutex);
+  return [];
+});
 
 /** The subscription begins with the number of an epoch that is over, whatever is going on. */
 const AS_IF_QUIET = patch(__mmu_interval_notifier_insert, function* (sub) {
@@ -68,7 +99,7 @@ export default scenario<State>('interval-notifier-insert', {
   sometimes: {
     'the new device gets the page': returned(mirror_fault, true),
     'and loses it': only(
-      ['no epoch yet', 'no epoch yet (tso)'],
+      ['no epoch yet', 'no epoch yet (tso)', 'first'],
       entered('CPU0', mirror_invalidate),
     ),
     'the page was gone': returned(mirror_fault, false),
@@ -83,6 +114,13 @@ export default scenario<State>('interval-notifier-insert', {
     'no epoch yet, and none begun': fails('stale-translation', {
       ...ALONE,
       patches: [AS_IF_QUIET],
+    }),
+    // It registers the address space too: N2 of interval notifiers.
+    first: safe(FIRST),
+    'first, mmap_lock only': fails(['stale-translation', 'property'], {
+      ...FIRST,
+      shows: ['N2'],
+      patches: [NO_OTHER_LOCKS],
     }),
   },
 });

@@ -16,6 +16,7 @@ import {
 import { x86_64 } from 'gracewalk/arch';
 import {
   PAGE_SIZE,
+  hlist_del_init_rcu,
   kmem_cache_free,
   madvise_dontneed,
   mmu_notifier_unregister,
@@ -26,11 +27,13 @@ import {
   new_page_of_file,
   new_shadow,
   registered,
+  remove_subscription,
   shadow_invalidate_range_end,
   shadow_invalidate_range_start,
   shadow_ops,
   shadow_release,
   shrink_folio_list,
+  subscribers,
   synchronize_srcu,
   type Mm,
   type MmuNotifier,
@@ -40,11 +43,16 @@ import {
 
 const ADDR = 0x1000;
 
-interface State {
-  readonly mm: Mm;
-  readonly X: Page;
+interface Vm {
   readonly kvm: Shadow;
   readonly mn: MmuNotifier;
+}
+
+interface State extends Vm {
+  readonly mm: Mm;
+  readonly X: Page;
+  /** Another of the same process, where there is one. */
+  readonly other?: Vm;
 }
 
 function state(m: Machine, mm: Mm, X: Page): State {
@@ -54,13 +62,15 @@ function state(m: Machine, mm: Mm, X: Page): State {
 }
 
 /** kvm_destroy_vm(). */
-function* destroys({ kvm, mn }: State): Steps<void> {
+function* destroys({ kvm, mn }: Vm): Steps<void> {
   yield* mmu_notifier_unregister(mn);
   yield* kmem_cache_free(mn.cache, mn.object);
   yield* kmem_cache_free(kvm.cache, kvm.object);
 }
 
-const against = (takes: (s: State) => Steps<unknown>) => ({ run: { CPU0: destroys, CPU1: takes } });
+const against = (takes: (s: State) => Steps<unknown>) => ({
+  run: { CPU0: (s: State) => destroys(s), CPU1: takes },
+});
 
 const MADVISE = against(({ mm }) => madvise_dontneed(mm, ADDR, PAGE_SIZE));
 
@@ -71,6 +81,24 @@ const RECLAIM = {
     return state(m, new_mm(m, 'mm', { [ADDR]: X }, { on: [], rwsem: file.i_mmap_rwsem }), X);
   },
   ...against(({ mm, X }) => shrink_folio_list(mm, X)),
+};
+
+/** Both are destroyed at once, and then somebody walks the list. */
+const TWO = {
+  setup(m: Machine): State {
+    const X = new_page(m, 'X');
+    const mm = new_mm(m, 'mm', { [ADDR]: X }, { on: [] });
+    const kvm = new_shadow(m, mm, 'other');
+    const mn = registered(m, new_mmu_notifier(m, mm, 'other->mmu_notifier', shadow_ops(kvm)));
+    return { ...state(m, mm, X), other: { kvm, mn } };
+  },
+  run: {
+    CPU0: (s: State) => destroys(s),
+    *CPU1({ other, mm }: State) {
+      if (other) yield* destroys(other);
+      yield* madvise_dontneed(mm, ADDR, PAGE_SIZE);
+    },
+  },
 };
 
 const section = (place: string) => [`srcu_read_lock() in ${place}()`];
@@ -113,6 +141,12 @@ export default scenario<State>('mmu-notifier-unregister', {
     'end outside a section': fails('use-after-free', {
       ...MADVISE,
       without: section('mmu_notifier_invalidate_range_end'),
+    }),
+    two: safe(TWO),
+    // One takes the other's neighbour for his own, and what is freed stays on the list.
+    'two, without the lock of the list': fails('use-after-free', {
+      ...TWO,
+      patches: [patch(remove_subscription, (mn) => hlist_del_init_rcu(mn, subscribers(mn.mm)))],
     }),
     'flush outside a section': fails('use-after-free', {
       ...MADVISE,

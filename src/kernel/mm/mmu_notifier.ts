@@ -281,7 +281,7 @@ export const mmu_notifier_register = fn(function* mmu_notifier_register(
 });
 
 /** Takes a subscriber off the list, if it is on it. */
-const remove_subscription = fn(
+export const remove_subscription = fn(
   function* remove_subscription(mn: MmuNotifier): Steps<void> {
     const { subs } = notifiers_of(mn.mm);
     yield* spin_lock(subs.lock);

@@ -13,6 +13,9 @@ export function withFlushes(steps: readonly Step[], source: SourceLines): Step[]
   });
 }
 
+/** Of a store that others do not see for a while. */
+export const IN_THE_BUFFER = 'in the store buffer';
+
 /** What others notice of a store, they notice when it is flushed: then the store is worth showing, too. */
 export function withMeetings(steps: readonly Step[]): Step[] {
   const met = new Set(steps.filter(({ meets }) => meets).map(({ flushes }) => flushes));
@@ -30,7 +33,7 @@ export function withoutIdleFlushes(steps: readonly Step[]): Step[] {
   });
   return kept.map((step) => {
     if (step.buffered !== true || step.comment !== null) return step;
-    return { ...step, comment: comments.get(step.n) ?? 'in the store buffer' };
+    return { ...step, comment: comments.get(step.n) ?? IN_THE_BUFFER };
   });
 }
 

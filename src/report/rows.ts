@@ -1,6 +1,6 @@
 import { ascii } from './ascii.ts';
 import type { RunReport, SourceLines, Step, StepFrame } from '../scenario/result.ts';
-import { withFlushes, withMeetings, withoutIdleFlushes } from './flushes.ts';
+import { IN_THE_BUFFER, withFlushes, withMeetings, withoutIdleFlushes } from './flushes.ts';
 import { statementText } from './statement.ts';
 
 /** The rows of a diagram, before they are laid out in columns or tagged (R4 to R11). */
@@ -235,6 +235,7 @@ const STORES: ReadonlySet<string> = new Set(['write', 'write_entry', 'xchg_entry
 /** `WRITE_ONCE(x, 1);` needs no remark that it stores 1. */
 function saysAlready(text: string, { op, comment, flushes }: Step): boolean {
   if (!STORES.has(op) && flushes === undefined) return false;
+  if (comment === IN_THE_BUFFER) return false;
   return text.includes(`, ${comment})`) || (op === 'write' && /, -?\d+\);$/.test(text));
 }
 

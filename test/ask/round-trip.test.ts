@@ -88,7 +88,7 @@ const pinned = JSON.parse(readFileSync(join(ROOT, 'scenarios/expected.json'), 'u
 /** Found soon. The other runs take most of the time. */
 const FEW_SWITCHES = 3;
 
-/** All of them before a change goes in (GRACEWALK_ALL); every day one in three of those with few switches. */
+/** All of them in the nightly run (GRACEWALK_ALL); every day one in three of those with few switches. */
 const ALL = process.env.GRACEWALK_ALL !== undefined;
 const soon = failing.filter(
   ({ id, variant }) => (pinned[`${id} / ${variant}`]?.switches ?? Infinity) <= FEW_SWITCHES,
